@@ -1,0 +1,208 @@
+//! Addresses and ports in network byte order, as aligned scalars.
+//!
+//! The order of bytes is settled here and nowhere else: a value holds the bytes as they lie in the
+//! packet, whatever the machine's own order, so comparing, hashing and copying need no swap. Only
+//! `from_host` / `to_host` and the conversions from `core::net` turn bytes around.
+
+use bytemuck::{Pod, Zeroable};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::{checksum::Sum, hash::Hasher};
+
+/// An IPv4 address; the four bytes in memory are the address as written on the wire.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
+pub struct Ipv4(u32);
+
+/// An IPv6 address; the sixteen bytes in memory are the address as on the wire.
+///
+/// Two fields, because an array is copied by a function call on the BPF target.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
+pub struct Ipv6 {
+    first: u64,
+    second: u64,
+}
+
+/// A TCP or UDP port; the two bytes in memory are the port as on the wire.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
+pub struct Port(u16);
+
+/// What the pipeline asks of an address family.
+pub trait Address: Copy + Eq + Pod + core::fmt::Debug {
+    /// Ones' complement sum over the address's 16-bit words.
+    fn sum(self) -> Sum;
+    /// Feeds the address into a keyed hash.
+    fn hash(self, hasher: &mut Hasher);
+    /// The address as the standard library has it.
+    fn to_ip(self) -> IpAddr;
+}
+
+impl Ipv4 {
+    /// From the 32 bits as they lie in memory (network order).
+    pub const fn from_wire(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The 32 bits as they lie in memory (network order).
+    pub const fn to_wire(self) -> u32 {
+        self.0
+    }
+}
+
+impl Ipv6 {
+    /// From two 64-bit words as they lie in memory (network order, first word first).
+    pub const fn from_wire(words: [u64; 2]) -> Self {
+        Self {
+            first: words[0],
+            second: words[1],
+        }
+    }
+
+    /// The two 64-bit words as they lie in memory (network order, first word first).
+    pub const fn to_wire(self) -> [u64; 2] {
+        [self.first, self.second]
+    }
+
+    /// An IPv4 address in the IPv4-mapped form `::ffff:a.b.c.d`, which is how tables of both
+    /// families hold one.
+    pub const fn mapped(address: Ipv4) -> Self {
+        let prefix: u32 = 0xffff_u32.to_be();
+        Self {
+            first: 0,
+            second: join(prefix, address.0),
+        }
+    }
+
+    /// The IPv4 address of an IPv4-mapped one (its last four bytes).
+    pub const fn unmapped(self) -> Ipv4 {
+        Ipv4(split_second(self.second))
+    }
+}
+
+/// The word whose first four bytes in memory are `first` and last four are `second`.
+const fn join(first: u32, second: u32) -> u64 {
+    if cfg!(target_endian = "little") {
+        (second as u64) << 32 | first as u64
+    } else {
+        (first as u64) << 32 | second as u64
+    }
+}
+
+/// The last four bytes in memory of a word.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "half a word is what is asked for"
+)]
+const fn split_second(word: u64) -> u32 {
+    if cfg!(target_endian = "little") {
+        (word >> 32) as u32
+    } else {
+        word as u32
+    }
+}
+
+impl Port {
+    /// From a port number.
+    pub const fn from_host(port: u16) -> Self {
+        Self(port.to_be())
+    }
+
+    /// The port number.
+    pub const fn to_host(self) -> u16 {
+        u16::from_be(self.0)
+    }
+
+    /// From the 16 bits as they lie in memory (network order).
+    pub const fn from_wire(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// The 16 bits as they lie in memory (network order).
+    pub const fn to_wire(self) -> u16 {
+        self.0
+    }
+}
+
+impl Address for Ipv4 {
+    #[inline(always)]
+    fn sum(self) -> Sum {
+        Sum::of_word(self.0)
+    }
+
+    #[inline(always)]
+    fn hash(self, hasher: &mut Hasher) {
+        hasher.write(u64::from(self.0));
+    }
+
+    fn to_ip(self) -> IpAddr {
+        IpAddr::V4(self.into())
+    }
+}
+
+impl Address for Ipv6 {
+    #[inline(always)]
+    fn sum(self) -> Sum {
+        Sum::of_long(self.first) + Sum::of_long(self.second)
+    }
+
+    #[inline(always)]
+    fn hash(self, hasher: &mut Hasher) {
+        hasher.write(self.first);
+        hasher.write(self.second);
+    }
+
+    fn to_ip(self) -> IpAddr {
+        IpAddr::V6(self.into())
+    }
+}
+
+impl From<Ipv4Addr> for Ipv4 {
+    fn from(address: Ipv4Addr) -> Self {
+        Self(u32::from_ne_bytes(address.octets()))
+    }
+}
+
+impl From<Ipv4> for Ipv4Addr {
+    fn from(address: Ipv4) -> Self {
+        Self::from(address.0.to_ne_bytes())
+    }
+}
+
+impl From<Ipv6Addr> for Ipv6 {
+    fn from(address: Ipv6Addr) -> Self {
+        bytemuck::cast(address.octets())
+    }
+}
+
+impl From<Ipv6> for Ipv6Addr {
+    fn from(address: Ipv6) -> Self {
+        Self::from(bytemuck::cast::<_, [u8; 16]>(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_hold_the_bytes_of_the_wire() {
+        assert_eq!(
+            bytemuck::bytes_of(&Ipv4::from(Ipv4Addr::new(192, 0, 2, 1))),
+            [192, 0, 2, 1]
+        );
+        assert_eq!(bytemuck::bytes_of(&Port::from_host(0x1234)), [0x12, 0x34]);
+        let six: Ipv6Addr = "2001:db8::1".parse().unwrap();
+        assert_eq!(bytemuck::bytes_of(&Ipv6::from(six)), six.octets());
+        assert_eq!(Ipv6Addr::from(Ipv6::from(six)), six);
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_one_of_rfc_4291() {
+        let four = Ipv4Addr::new(192, 0, 2, 1);
+        let mapped = Ipv6::mapped(four.into());
+        assert_eq!(Ipv6Addr::from(mapped), four.to_ipv6_mapped());
+        assert_eq!(Ipv4Addr::from(mapped.unmapped()), four);
+    }
+}

@@ -1,0 +1,57 @@
+//! Where a program sits, and what that decides.
+
+/// The places at which a packet is looked at.
+///
+/// The hook is the **role** in a flow's key: one reply crosses several hooks and must match at
+/// exactly one of them. The numbers stand in map keys and must not change within a layout version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Hook {
+    /// A packet that a pod sent, at the host's end of its interface.
+    WorkloadIn = 1,
+    /// A packet on its way into a pod, at the host's end of its interface.
+    WorkloadOut = 2,
+    /// A packet that came in over an uplink.
+    UplinkIn = 3,
+    /// A packet that leaves over an uplink.
+    UplinkOut = 4,
+}
+
+/// Which of a service's two selections a client is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Clients inside the cluster.
+    Internal,
+    /// Clients outside it.
+    External,
+}
+
+impl Hook {
+    /// All hooks.
+    pub const ALL: [Self; 4] = [
+        Self::WorkloadIn,
+        Self::WorkloadOut,
+        Self::UplinkIn,
+        Self::UplinkOut,
+    ];
+
+    /// Whether packets come from clients here: new flows start only at such a hook.
+    #[inline(always)]
+    pub const fn faces_clients(self) -> bool {
+        matches!(self, Self::WorkloadIn | Self::UplinkIn)
+    }
+
+    /// The scope of clients whose packets come in here.
+    #[inline(always)]
+    pub const fn scope(self) -> Scope {
+        match self {
+            Self::WorkloadIn | Self::WorkloadOut => Scope::Internal,
+            Self::UplinkIn | Self::UplinkOut => Scope::External,
+        }
+    }
+
+    /// The hook with this number.
+    pub fn from_role(role: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| *hook as u8 == role)
+    }
+}

@@ -1,0 +1,12 @@
+//! The packet and the tables in ordinary memory: the pipeline's other home.
+//!
+//! Tests run the very code that runs in the kernel, without root and without a kernel, and compare
+//! the two. Not fast, not shared between threads, and not a mock: it holds what the maps hold.
+
+extern crate alloc;
+
+mod packet;
+mod tables;
+
+pub use packet::HostPacket;
+pub use tables::{HostTables, Routes};

@@ -1,0 +1,344 @@
+//! The tables in maps of the standard kind.
+
+use alloc::{boxed::Box, collections::BTreeMap};
+use core::{
+    cell::{Cell, RefCell, UnsafeCell},
+    ptr::NonNull,
+};
+
+extern crate alloc;
+
+use crate::{
+    addr::{Address, Ipv4, Ipv6, Port},
+    hash,
+    hook::Scope,
+    pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
+    tables::{
+        Backend, BackendRef, Config, Device, Draft, Egress, Flow, FlowKey, FrontendKey, Selection,
+        Service, ServiceCounters, SnatPorts,
+    },
+};
+
+type Entries<A> = RefCell<BTreeMap<FlowKey<A>, Box<UnsafeCell<Flow<A>>>>>;
+
+/// What the routing table says for a destination; whatever isn't here has no route.
+pub type Routes<A> = BTreeMap<A, (Route, Egress)>;
+
+/// One family's tables.
+#[derive(Default)]
+pub struct FamilyState<A> {
+    /// Frontends and the numbers of their services.
+    pub frontends: BTreeMap<FrontendKey<A>, u32>,
+    /// The kernel's routing table, by destination.
+    pub routes: Routes<A>,
+    draft: Option<Box<UnsafeCell<Draft<A>>>>,
+    new: Entries<A>,
+    established: Entries<A>,
+}
+
+/// All tables; public fields are what the control program would write.
+#[derive(Default)]
+pub struct HostTables {
+    /// IPv4.
+    pub v4: FamilyState<Ipv4>,
+    /// IPv6.
+    pub v6: FamilyState<Ipv6>,
+    /// Services by number.
+    pub services: BTreeMap<u32, Service>,
+    /// Backends by id.
+    pub backends: BTreeMap<u32, Backend>,
+    /// Slots of the selection tables.
+    pub slots: BTreeMap<u32, BackendRef>,
+    /// Interfaces by index.
+    pub devices: BTreeMap<u32, Device>,
+    /// The configuration.
+    pub config: Config,
+    /// How many entries the generation that evicts nothing takes, in each family.
+    pub established_limit: usize,
+    /// How many entries the first generation takes, in each family.
+    pub new_limit: usize,
+    counters: RefCell<BTreeMap<u32, u64>>,
+    service_counters: RefCell<BTreeMap<u32, ServiceCounters>>,
+    lookups: Cell<u32>,
+}
+
+impl HostTables {
+    /// Empty tables with room.
+    pub fn new() -> Self {
+        Self {
+            established_limit: 1 << 16,
+            new_limit: 1 << 16,
+            config: Config {
+                epoch: 1,
+                touch_interval: 250,
+                ..Config::default()
+            },
+            v4: FamilyState::new(),
+            v6: FamilyState::new(),
+            ..Self::default()
+        }
+    }
+
+    /// A counter.
+    pub fn counter(&self, index: u32) -> u64 {
+        self.counters.borrow().get(&index).copied().unwrap_or(0)
+    }
+
+    /// All counters that aren't 0.
+    pub fn counters(&self) -> BTreeMap<u32, u64> {
+        self.counters.borrow().clone()
+    }
+
+    /// What was counted for a service.
+    pub fn service_counters(&self, service: u32) -> ServiceCounters {
+        self.service_counters
+            .borrow()
+            .get(&service)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// How many hash lookups there were, each generation of the flow table by itself.
+    pub fn lookups(&self) -> u32 {
+        self.lookups.get()
+    }
+
+    fn looked_up(&self) {
+        self.lookups.set(self.lookups.get() + 1);
+    }
+}
+
+/// Where each family's tables are, and how its backends' addresses are told.
+pub trait HostFamily: Address + Ord {
+    /// The tables of this family.
+    fn state(tables: &HostTables) -> &FamilyState<Self>;
+    /// A backend's address.
+    fn of_backend(address: Ipv6) -> Self;
+}
+
+impl HostFamily for Ipv4 {
+    fn state(tables: &HostTables) -> &FamilyState<Self> {
+        &tables.v4
+    }
+
+    fn of_backend(address: Ipv6) -> Self {
+        address.unmapped()
+    }
+}
+
+impl HostFamily for Ipv6 {
+    fn state(tables: &HostTables) -> &FamilyState<Self> {
+        &tables.v6
+    }
+
+    fn of_backend(address: Ipv6) -> Self {
+        address
+    }
+}
+
+impl<A: HostFamily> FamilyState<A>
+where
+    Draft<A>: bytemuck::Zeroable,
+    Self: Default,
+{
+    fn new() -> Self {
+        Self {
+            draft: Some(Box::new(UnsafeCell::new(bytemuck::Zeroable::zeroed()))),
+            ..Self::default()
+        }
+    }
+}
+
+impl<A: HostFamily> FamilyState<A> {
+    fn handle(entries: &Entries<A>, key: &FlowKey<A>, in_: Generation) -> Option<FlowRef<A>> {
+        let entry = entries.borrow().get(key).map(|entry| entry.get())?;
+        // SAFETY: the box stays where it is until the entry is removed, which the pipeline does
+        // only after it is through with the handle.
+        Some(unsafe { FlowRef::new(entry, in_) })
+    }
+
+    /// The flow with this key and its generation.
+    pub fn flow(&self, key: &FlowKey<A>) -> Option<(Generation, Flow<A>)> {
+        [
+            (Generation::Established, &self.established),
+            (Generation::New, &self.new),
+        ]
+        .into_iter()
+        .find_map(|(generation, entries)| {
+            let handle = Self::handle(entries, key, generation)?;
+            // SAFETY: nothing else runs while the entry is copied.
+            Some((generation, unsafe { *handle.as_ptr() }))
+        })
+    }
+
+    /// All flows, the new ones first.
+    pub fn flows(&self) -> alloc::vec::Vec<(FlowKey<A>, Generation, Flow<A>)> {
+        let keys = |entries: &Entries<A>| {
+            entries
+                .borrow()
+                .keys()
+                .copied()
+                .collect::<alloc::vec::Vec<_>>()
+        };
+        let mut all = keys(&self.new);
+        all.extend(keys(&self.established));
+        all.into_iter()
+            .filter_map(|key| {
+                self.flow(&key)
+                    .map(|(generation, flow)| (key, generation, flow))
+            })
+            .collect()
+    }
+}
+
+impl<A: HostFamily> FamilyTables<A> for HostTables {
+    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32> {
+        self.looked_up();
+        A::state(self).frontends.get(key).copied()
+    }
+
+    fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
+        let line = self.backends.get(&backend.id)?;
+        (line.generation == backend.generation).then(|| (A::of_backend(line.address), line.port))
+    }
+
+    fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
+        let state = A::state(self);
+        self.looked_up();
+        FamilyState::handle(&state.established, key, Generation::Established).or_else(|| {
+            self.looked_up();
+            FamilyState::handle(&state.new, key, Generation::New)
+        })
+    }
+
+    fn draft(&self) -> Option<NonNull<Draft<A>>> {
+        A::state(self)
+            .draft
+            .as_ref()
+            .and_then(|draft| NonNull::new(draft.get()))
+    }
+
+    fn claim(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Claim {
+        let state = A::state(self);
+        if FamilyTables::<A>::find(self, key).is_some() {
+            return Claim::Taken;
+        }
+        if state.new.borrow().len() >= self.new_limit {
+            return Claim::Full;
+        }
+        state
+            .new
+            .borrow_mut()
+            .insert(*key, Box::new(UnsafeCell::new(*flow)));
+        Claim::Claimed
+    }
+
+    fn establish(&self, key: &FlowKey<A>, flow: FlowRef<A>) -> bool {
+        let state = A::state(self);
+        if state.established.borrow().len() >= self.established_limit {
+            return false;
+        }
+        // SAFETY: the handle is valid, and nothing else runs while the entry is copied.
+        let copy = unsafe { *flow.as_ptr() };
+        state
+            .established
+            .borrow_mut()
+            .insert(*key, Box::new(UnsafeCell::new(copy)));
+        true
+    }
+
+    fn remove_new(&self, key: &FlowKey<A>) {
+        A::state(self).new.borrow_mut().remove(key);
+    }
+
+    fn remove(&self, key: &FlowKey<A>) {
+        self.remove_new(key);
+        A::state(self).established.borrow_mut().remove(key);
+    }
+
+    fn route(&self, query: &RouteQuery<A>, egress: &mut Egress) -> Route {
+        match A::state(self).routes.get(&query.destination) {
+            Some((route, found)) => {
+                *egress = *found;
+                *route
+            }
+            None => Route::None,
+        }
+    }
+}
+
+impl Tables for HostTables {
+    fn has_frontend_port(&self, port: Port) -> bool {
+        self.v4.frontends.keys().any(|key| key.port == port)
+            || self.v6.frontends.keys().any(|key| key.port == port)
+    }
+
+    fn has_backend_port(&self, port: Port) -> bool {
+        self.backends
+            .values()
+            .any(|backend| backend.generation != 0 && backend.port == port)
+    }
+
+    fn snat_ports(&self) -> SnatPorts {
+        self.config.snat_ports
+    }
+
+    fn epoch(&self) -> u32 {
+        self.config.epoch
+    }
+
+    fn graduates_udp(&self) -> bool {
+        self.config.graduate_udp != 0
+    }
+
+    fn hash_key(&self) -> hash::Key {
+        self.config.hash_key
+    }
+
+    fn touch_interval(&self) -> u32 {
+        self.config.touch_interval
+    }
+
+    fn selection(&self, service: u32, scope: Scope) -> Selection {
+        let Some(service) = self.services.get(&service) else {
+            return Selection::EMPTY;
+        };
+        match scope {
+            Scope::Internal => service.internal,
+            Scope::External => service.external,
+        }
+    }
+
+    fn slot(&self, index: u32) -> Option<BackendRef> {
+        self.slots.get(&index).copied()
+    }
+
+    fn backend_generation(&self, id: u32) -> u32 {
+        self.backends
+            .get(&id)
+            .map_or(0, |backend| backend.generation)
+    }
+
+    fn device(&self, ifindex: u32) -> Option<Device> {
+        self.devices.get(&ifindex).copied()
+    }
+
+    fn count(&self, counter: u32) {
+        *self.counters.borrow_mut().entry(counter).or_default() += 1;
+    }
+
+    fn count_service(&self, service: u32, bytes: u32) {
+        let mut all = self.service_counters.borrow_mut();
+        let counters = all.entry(service).or_default();
+        counters.packets += 1;
+        counters.bytes += u64::from(bytes);
+    }
+
+    fn count_flow(&self, service: u32) {
+        self.service_counters
+            .borrow_mut()
+            .entry(service)
+            .or_default()
+            .flows += 1;
+    }
+}

@@ -1,0 +1,72 @@
+//! What the pipeline asks of a packet. The kernel's packets implement it in lb-ebpf, ordinary
+//! memory implements it in [`host`](crate::host).
+
+use crate::{
+    addr::Port,
+    checksum::Delta,
+    verdict::DropReason,
+    wire::{Header, L4, Tcp, Udp},
+};
+
+/// A rewrite of the transport header: new ports, and what they and the addresses do to its sum.
+#[derive(Clone, Copy)]
+pub struct L4Change {
+    /// New source port.
+    pub source: Port,
+    /// New destination port.
+    pub destination: Port,
+    /// What the new addresses do to the pseudo header.
+    pub addresses: Delta,
+    /// What the new ports do to the header.
+    pub ports: Delta,
+}
+
+/// One packet at a hook: an Ethernet frame, its memory checked at every access.
+pub trait Packet {
+    /// Whether this hook can finish every packet. One that can't (XDP) hands what it can't finish
+    /// to the next untouched, with nothing written.
+    const COMPLETE: bool;
+
+    /// The header at `offset` bytes, if it lies within the packet.
+    fn header<H: Header>(&self, offset: usize) -> Option<&H>;
+
+    /// The same, to be written.
+    fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H>;
+
+    /// Length of the frame in bytes.
+    fn len(&self) -> u32;
+
+    /// Payload bytes that each segment will carry if the device is to cut the packet up, else 0.
+    fn segment_payload(&self) -> u32;
+
+    /// Index of the interface at which the packet is seen.
+    fn ifindex(&self) -> u32;
+
+    /// Writes ports and checksum of the transport header at `offset`.
+    ///
+    /// References into the packet end here: a hook may have to move the packet's memory.
+    #[inline(always)]
+    fn change_l4(&mut self, offset: usize, l4: L4, change: L4Change) -> Result<(), DropReason> {
+        let delta = change.addresses.and(change.ports);
+        match l4 {
+            L4::Tcp => {
+                let tcp = self
+                    .header_mut::<Tcp>(offset)
+                    .ok_or(DropReason::Unwritable)?;
+                tcp.set_ports(change.source, change.destination);
+                tcp.set_checksum(delta.apply(tcp.checksum()));
+            }
+            L4::Udp => {
+                let udp = self
+                    .header_mut::<Udp>(offset)
+                    .ok_or(DropReason::Unwritable)?;
+                udp.set_ports(change.source, change.destination);
+                if udp.checksum() != 0 {
+                    let checksum = delta.apply(udp.checksum());
+                    udp.set_checksum(if checksum == 0 { 0xffff } else { checksum });
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! The beginning of a flow: where its packets will leave, which source they get, and its two
+//! entries.
+
+use super::{
+    Claim, Family, FamilyTables, FlowRef, Route, RouteQuery, Tables, choose::Choice,
+    flow::reverse_hook, parse::Parsed,
+};
+use crate::{
+    checksum::{Delta, Sum},
+    hook::Hook,
+    packet::Packet,
+    tables::{Device, DeviceRole, Draft, Egress, Emit, Flow, FlowKey, Half},
+    verdict::{DropReason, Event},
+};
+
+/// How many source ports are tried.
+pub const PORT_TRIES: u32 = 16;
+
+/// After how many tries a search is counted as long.
+const LONG_SEARCH: u32 = 4;
+
+/// How packets of a new flow get to their backend.
+#[derive(Clone, Copy)]
+struct Plan<A> {
+    emit: Emit,
+    /// Source address after translation.
+    source: A,
+}
+
+/// Begins a flow and returns its forward half, or `None` if this hook can't finish its packets.
+///
+/// Everything that can fail is found out before anything is written. The reply's entry is claimed
+/// first, because it is what proves the source port free; the forward entry makes the flow real.
+/// Of two CPUs that begin the same flow, the one that comes second takes the first one's.
+#[inline(always)]
+pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+    parsed: &Parsed<A>,
+    key: &FlowKey<A>,
+    choice: &Choice<A>,
+) -> Result<Option<FlowRef<A>>, DropReason> {
+    let mut draft = tables.draft().ok_or(DropReason::FlowTableFull)?;
+    // SAFETY: `draft` is this CPU's own, and asked for only here.
+    let draft = unsafe { draft.as_mut() };
+    draft.forward.egress.clear();
+    let Some(plan) = plan(
+        packet,
+        tables,
+        hook,
+        parsed,
+        choice,
+        &mut draft.forward.egress,
+    )?
+    else {
+        return Ok(None);
+    };
+    write_down(draft, now, parsed, choice, plan);
+
+    let mut reverse_key = *key;
+    reverse_key.role = reverse_hook(hook, matches!(plan.emit, Emit::Stack)) as u8;
+    reverse_key.source = choice.address;
+    reverse_key.source_port = choice.port;
+    reverse_key.destination = plan.source;
+    let claimed = claim_reverse(tables, parsed, choice, plan, draft, &mut reverse_key)?;
+
+    let outcome = tables.claim(key, &draft.forward);
+    if let Claim::Claimed = outcome {
+        tables.count(Event::FlowCreated as u32);
+        tables.count_flow(choice.service);
+        return Ok(Some(FlowRef::fresh(&mut draft.forward)));
+    }
+    if claimed {
+        tables.remove_new(&reverse_key);
+    }
+    match outcome {
+        Claim::Taken => Ok(Some(tables.find(key).ok_or(DropReason::FlowTableFull)?)),
+        Claim::Full | Claim::Claimed => Err(DropReason::FlowTableFull),
+    }
+}
+
+/// Finds out how packets get to the backend.
+#[inline(always)]
+fn plan<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &P,
+    tables: &T,
+    hook: Hook,
+    parsed: &Parsed<A>,
+    choice: &Choice<A>,
+    egress: &mut Egress,
+) -> Result<Option<Plan<A>>, DropReason> {
+    let (client, _) = parsed.source();
+    let through_stack = Plan {
+        emit: Emit::Stack,
+        source: client,
+    };
+    if hook == Hook::WorkloadIn {
+        if client != choice.address {
+            return Ok(Some(through_stack));
+        }
+        // A pod that reaches itself: it can't be its own peer, so its peer is the service.
+        let (service, _) = parsed.destination();
+        return Ok(Some(Plan {
+            emit: Emit::Turn,
+            source: service,
+        }));
+    }
+
+    let query = RouteQuery {
+        ifindex: packet.ifindex(),
+        source: client,
+        destination: choice.address,
+    };
+    match tables.route(&query, egress) {
+        Route::Local => return Ok(Some(through_stack)),
+        Route::None => return Err(DropReason::NoRoute),
+        Route::ForwardingOff => return Err(DropReason::ForwardingOff),
+        Route::Via | Route::Unresolved => {}
+    }
+    let device = tables
+        .device(egress.ifindex)
+        .ok_or(DropReason::EgressUnmanaged)?;
+    if device.role == DeviceRole::Workload as u8 {
+        return Ok(Some(through_stack));
+    }
+    let source = A::snat_source(&device).ok_or(DropReason::NoSourceAddress)?;
+    complete_egress(tables, &device, egress);
+    let can_send = Egress::NEIGHBOUR | Egress::XDP_TRANSMIT;
+    if !P::COMPLETE && egress.flags & can_send != can_send {
+        return Ok(None);
+    }
+    Ok(Some(Plan {
+        emit: Emit::Transmit,
+        source,
+    }))
+}
+
+/// Adds to an egress what the routing table doesn't know.
+#[inline(always)]
+pub fn complete_egress<T: Tables>(tables: &T, device: &Device, egress: &mut Egress) {
+    egress.epoch = tables.epoch();
+    egress.mtu = device.mtu;
+    if device.flags & Device::XDP_TRANSMIT != 0 {
+        egress.flags |= Egress::XDP_TRANSMIT;
+    }
+}
+
+/// Writes both halves into the draft, but for the source port and what depends on it.
+#[inline(always)]
+fn write_down<A: Family>(
+    draft: &mut Draft<A>,
+    now: u32,
+    parsed: &Parsed<A>,
+    choice: &Choice<A>,
+    plan: Plan<A>,
+) {
+    let ((client, client_port), (frontend, frontend_port)) =
+        (parsed.source(), parsed.destination());
+    let (outer, inner) = (
+        client.sum() + frontend.sum(),
+        plan.source.sum() + choice.address.sum(),
+    );
+
+    let forward = &mut draft.forward;
+    forward.source = plan.source;
+    forward.destination = choice.address;
+    forward.destination_port = choice.port;
+    forward.address_delta = Delta::replace(outer, inner);
+    describe(forward, Half::Forward, now, choice, plan);
+
+    let reverse = &mut draft.reverse;
+    reverse.source = frontend;
+    reverse.destination = client;
+    reverse.source_port = frontend_port;
+    reverse.destination_port = client_port;
+    reverse.address_delta = Delta::replace(inner, outer);
+    describe(reverse, Half::Reverse, now, choice, plan);
+    // Looked up when the first reply comes: its way is not the request's.
+    reverse.egress.clear();
+}
+
+/// Writes what both halves have.
+#[inline(always)]
+fn describe<A: Family>(
+    flow: &mut Flow<A>,
+    half: Half,
+    now: u32,
+    choice: &Choice<A>,
+    plan: Plan<A>,
+) {
+    flow.backend = choice.backend;
+    flow.service = choice.service;
+    flow.last_seen = now;
+    flow.sequence = 0;
+    flow.half = half as u8;
+    flow.emit = plan.emit as u8;
+    flow.state = 0;
+    flow.packets = 0;
+}
+
+/// Claims the entry of the replies, trying source ports until one is free. Returns whether the
+/// entry is new; it is not when a flow with the same client and frontend left it behind.
+///
+/// A client behind the same address as before keeps its port if it can. Towards a node's own
+/// address or a service's, the port is always one of ours: that is how replies are recognised.
+#[inline(always)]
+fn claim_reverse<A: Family, T: Tables + FamilyTables<A>>(
+    tables: &T,
+    parsed: &Parsed<A>,
+    choice: &Choice<A>,
+    plan: Plan<A>,
+    draft: &mut Draft<A>,
+    reverse_key: &mut FlowKey<A>,
+) -> Result<bool, DropReason> {
+    let ((_, client_port), (_, frontend_port)) = (parsed.source(), parsed.destination());
+    let outer = Sum::of_half(client_port.to_wire()) + Sum::of_half(frontend_port.to_wire());
+    let ports = tables.snat_ports();
+    for attempt in 0..PORT_TRIES {
+        let port = if attempt == 0 && matches!(plan.emit, Emit::Stack) {
+            client_port
+        } else if ports.count == 0 {
+            return Err(DropReason::SourcePortsExhausted);
+        } else {
+            ports.pick(choice.spread.wrapping_add(attempt.wrapping_mul(attempt)))
+        };
+        let inner = Sum::of_half(port.to_wire()) + Sum::of_half(choice.port.to_wire());
+        draft.forward.source_port = port;
+        draft.forward.port_delta = Delta::replace(outer, inner);
+        draft.reverse.port_delta = Delta::replace(inner, outer);
+        reverse_key.destination_port = port;
+        match tables.claim(reverse_key, &draft.reverse) {
+            Claim::Claimed => {
+                if attempt >= LONG_SEARCH {
+                    tables.count(Event::PortSearchLong as u32);
+                }
+                return Ok(true);
+            }
+            Claim::Taken if is_same_flow(tables, reverse_key, &draft.reverse) => return Ok(false),
+            Claim::Taken => {}
+            Claim::Full => return Err(DropReason::FlowTableFull),
+        }
+    }
+    Err(DropReason::SourcePortsExhausted)
+}
+
+/// Whether the entry under this key leads to the same client and frontend.
+#[inline(always)]
+fn is_same_flow<A: Family, T: FamilyTables<A>>(
+    tables: &T,
+    key: &FlowKey<A>,
+    reverse: &Flow<A>,
+) -> bool {
+    tables.find(key).is_some_and(|other| {
+        other.destination() == reverse.destination
+            && other.destination_port() == reverse.destination_port
+            && other.source() == reverse.source
+            && other.source_port() == reverse.source_port
+            && other.backend() == reverse.backend
+    })
+}

@@ -1,0 +1,334 @@
+//! Flows: a handle on an entry, whether it still goes, what is noted in it, and how it graduates.
+
+use super::{Family, FamilyTables, Tables, parse::Parsed};
+use crate::{
+    addr::{Address, Port},
+    checksum::Delta,
+    hook::Hook,
+    packet::Packet,
+    tables::{BackendRef, Egress, Emit, Flow, FlowKey, Half, State},
+    verdict::{DropReason, Event},
+    wire::{L4, TcpFlags},
+};
+
+/// Which of the two generations of the flow table an entry is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// The first, which evicts the least recently used.
+    New,
+    /// The second, which evicts nothing.
+    Established,
+}
+
+/// Packets of the client that must follow a reply before a flow without a handshake graduates.
+pub const PACKETS_TO_GRADUATE: u8 = 3;
+
+/// A handle on an entry of the flow table.
+///
+/// A raw pointer, because other CPUs read and write the same entry: there is no exclusive borrow of
+/// it, and each field is read and written by itself. The entry outlives the packet.
+#[derive(Clone, Copy)]
+pub struct FlowRef<A> {
+    entry: *mut Flow<A>,
+    generation: Generation,
+}
+
+macro_rules! reads {
+    ($($(#[$doc:meta])* $name:ident: $value:ty;)*) => {
+        $($(#[$doc])*
+        #[inline(always)]
+        pub fn $name(self) -> $value {
+            // SAFETY: `new` asked for a pointer that is valid as long as this handle is used.
+            unsafe { (*self.entry).$name }
+        })*
+    };
+}
+
+impl<A: Address> FlowRef<A> {
+    /// A handle on `entry`.
+    ///
+    /// # Safety
+    ///
+    /// `entry` must stay valid for reads and writes while the packet is processed.
+    #[inline(always)]
+    pub const unsafe fn new(entry: *mut Flow<A>, generation: Generation) -> Self {
+        Self { entry, generation }
+    }
+
+    /// A handle on the copy of an entry that was just made; what is noted in it is not kept.
+    #[inline(always)]
+    pub(super) const fn fresh(flow: &mut Flow<A>) -> Self {
+        Self {
+            entry: flow,
+            generation: Generation::Established,
+        }
+    }
+
+    reads! {
+        /// New source address.
+        source: A;
+        /// New destination address.
+        destination: A;
+        /// New source port.
+        source_port: Port;
+        /// New destination port.
+        destination_port: Port;
+        /// What the new addresses do to a checksum.
+        address_delta: Delta;
+        /// What the new ports do to a checksum.
+        port_delta: Delta;
+        /// The backend.
+        backend: BackendRef;
+        /// The service.
+        service: u32;
+        /// Age, in jiffies.
+        last_seen: u32;
+        /// The SYN-ACK's sequence number.
+        sequence: u32;
+        /// Bits of [`State`].
+        state: u8;
+        /// Packets since the first reply.
+        packets: u8;
+        /// The cached way out.
+        egress: Egress;
+    }
+
+    /// The entry itself, to be copied by the table.
+    #[inline(always)]
+    pub const fn as_ptr(self) -> *const Flow<A> {
+        self.entry
+    }
+
+    /// Whether this is the forward half.
+    #[inline(always)]
+    pub fn is_forward(self) -> bool {
+        // SAFETY: as in `new`.
+        unsafe { (*self.entry).half == Half::Forward as u8 }
+    }
+
+    /// Whether packets leave as `emit` says.
+    #[inline(always)]
+    pub fn emits(self, emit: Emit) -> bool {
+        // SAFETY: as in `new`.
+        unsafe { (*self.entry).emit == emit as u8 }
+    }
+
+    /// Renews the age.
+    #[inline(always)]
+    pub fn touch(self, now: u32) {
+        // SAFETY: as in `new`; a 4-byte store.
+        unsafe { (*self.entry).last_seen = now }
+    }
+
+    /// Replaces the cached way out.
+    #[inline(always)]
+    pub fn set_egress(self, egress: Egress) {
+        // SAFETY: as in `new`. A reader on another CPU may see old and new words mixed for one
+        // packet; the epoch goes last.
+        unsafe {
+            (*self.entry).egress.macs = egress.macs;
+            (*self.entry).egress.ifindex = egress.ifindex;
+            (*self.entry).egress.mtu = egress.mtu;
+            (*self.entry).egress.flags = egress.flags;
+            core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+            (*self.entry).egress.epoch = egress.epoch;
+        }
+    }
+
+    #[inline(always)]
+    fn add_state(self, bits: u8) {
+        // SAFETY: as in `new`; a 1-byte store.
+        unsafe { (*self.entry).state |= bits }
+    }
+
+    #[inline(always)]
+    fn accept(self, sequence: u32) {
+        // SAFETY: as in `new`; a 4-byte store.
+        unsafe { (*self.entry).sequence = sequence }
+        self.add_state(State::REPLIED | State::ACCEPTED);
+    }
+
+    #[inline(always)]
+    fn add_packet(self) {
+        // SAFETY: as in `new`; a 1-byte store.
+        unsafe { (*self.entry).packets = (*self.entry).packets.wrapping_add(1) }
+    }
+}
+
+/// What the flow table says about a packet.
+pub enum Judgement<A> {
+    /// It belongs to this flow.
+    Goes(FlowRef<A>),
+    /// There is a flow, but it is over, and this packet begins another.
+    Over,
+    /// There is none.
+    None,
+}
+
+/// Finds the flow of a packet and judges whether it still goes.
+///
+/// A SYN on a closed flow begins another. When the backend is gone, UDP and SYNs begin another;
+/// whatever else is dropped.
+#[inline(always)]
+pub fn find<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    _packet: &P,
+    tables: &T,
+    hook: Hook,
+    parsed: &Parsed<A>,
+    key: &FlowKey<A>,
+) -> Result<Judgement<A>, DropReason> {
+    let Some(flow) = tables.find(key) else {
+        return Ok(Judgement::None);
+    };
+    let backend = flow.backend();
+    if tables.backend_generation(backend.id) != backend.generation {
+        return if flow.is_forward() && (parsed.l4 == L4::Udp || parsed.flags.opens()) {
+            Ok(Judgement::Over)
+        } else {
+            Err(DropReason::BackendGone)
+        };
+    }
+    if parsed.flags.opens() && flow.is_forward() && is_closed(tables, hook, flow, key) {
+        return Ok(Judgement::Over);
+    }
+    Ok(Judgement::Goes(flow))
+}
+
+/// Whether a connection is over as its client sees it: the client said so, or was told.
+#[inline(always)]
+fn is_closed<A: Family, T: FamilyTables<A>>(
+    tables: &T,
+    hook: Hook,
+    flow: FlowRef<A>,
+    key: &FlowKey<A>,
+) -> bool {
+    if flow.state() & (State::FIN | State::RST) != 0 {
+        return true;
+    }
+    match tables.find(&reverse_key(hook, flow, key)) {
+        Some(reverse) => reverse.state() & State::RST != 0,
+        None => true,
+    }
+}
+
+/// The hook at which the replies of a flow are translated back.
+#[inline(always)]
+pub const fn reverse_hook(hook: Hook, through_stack: bool) -> Hook {
+    match (hook, through_stack) {
+        (Hook::WorkloadIn | Hook::WorkloadOut, true) => Hook::WorkloadOut,
+        (Hook::WorkloadIn | Hook::WorkloadOut, false) => Hook::WorkloadIn,
+        (Hook::UplinkIn | Hook::UplinkOut, true) => Hook::UplinkOut,
+        (Hook::UplinkIn | Hook::UplinkOut, false) => Hook::UplinkIn,
+    }
+}
+
+/// The key of the other half, from a forward half.
+#[inline(always)]
+fn reverse_key<A: Family>(hook: Hook, flow: FlowRef<A>, key: &FlowKey<A>) -> FlowKey<A> {
+    let mut reverse = *key;
+    reverse.role = reverse_hook(hook, flow.emits(Emit::Stack)) as u8;
+    reverse.source = flow.destination();
+    reverse.source_port = flow.destination_port();
+    reverse.destination = flow.source();
+    reverse.destination_port = flow.source_port();
+    reverse
+}
+
+/// Removes both halves of the flow whose forward half has this key.
+#[inline(always)]
+pub fn forget<A: Family, T: FamilyTables<A>>(tables: &T, hook: Hook, key: &FlowKey<A>) {
+    if let Some(flow) = tables.find(key) {
+        let reverse = reverse_key(hook, flow, key);
+        tables.remove(&reverse);
+        tables.remove(key);
+    }
+}
+
+/// Notes in a flow what a packet says about its state, and lets it graduate.
+#[inline(always)]
+pub fn note<A: Family, T: Tables + FamilyTables<A>>(
+    tables: &T,
+    hook: Hook,
+    parsed: &Parsed<A>,
+    key: &FlowKey<A>,
+    flow: FlowRef<A>,
+) {
+    if parsed.flags.any(TcpFlags::FIN | TcpFlags::RST) {
+        let fin = if parsed.flags.any(TcpFlags::FIN) {
+            State::FIN
+        } else {
+            0
+        };
+        let rst = if parsed.flags.any(TcpFlags::RST) {
+            State::RST
+        } else {
+            0
+        };
+        flow.add_state(fin | rst);
+    }
+    if flow.generation == Generation::Established {
+        return;
+    }
+    if flow.is_forward() {
+        graduate(tables, hook, parsed, key, flow);
+    } else if parsed.flags.accepts() {
+        flow.accept(parsed.sequence);
+    } else if flow.state() & State::REPLIED == 0 {
+        flow.add_state(State::REPLIED);
+    }
+}
+
+/// Moves a flow to the generation that evicts nothing, once its client has proven itself: by
+/// acknowledging the SYN-ACK (a spoofed flood never sees it), or by going on after a reply.
+///
+/// Both halves are written there before either is removed here, so that a lookup finds one always.
+#[inline(always)]
+fn graduate<A: Family, T: Tables + FamilyTables<A>>(
+    tables: &T,
+    hook: Hook,
+    parsed: &Parsed<A>,
+    key: &FlowKey<A>,
+    flow: FlowRef<A>,
+) {
+    let reverse_key = reverse_key(hook, flow, key);
+    let Some(reverse) = tables.find(&reverse_key) else {
+        return;
+    };
+    if !has_proven_itself(tables, parsed, flow, reverse) {
+        return;
+    }
+    if !tables.establish(key, flow) {
+        tables.count(Event::GraduationFull as u32);
+        return;
+    }
+    if !tables.establish(&reverse_key, reverse) {
+        tables.remove(key);
+        tables.count(Event::GraduationFull as u32);
+        return;
+    }
+    tables.remove_new(key);
+    tables.remove_new(&reverse_key);
+    tables.count(Event::FlowGraduated as u32);
+}
+
+#[inline(always)]
+fn has_proven_itself<A: Family, T: Tables>(
+    tables: &T,
+    parsed: &Parsed<A>,
+    flow: FlowRef<A>,
+    reverse: FlowRef<A>,
+) -> bool {
+    let state = reverse.state();
+    if state & State::REPLIED == 0 {
+        return false;
+    }
+    if state & State::ACCEPTED != 0 {
+        return parsed.flags.any(TcpFlags::ACK)
+            && parsed.acknowledgment == reverse.sequence().wrapping_add(1);
+    }
+    if flow.packets() < PACKETS_TO_GRADUATE {
+        flow.add_packet();
+        return false;
+    }
+    tables.graduates_udp()
+}

@@ -1,0 +1,132 @@
+//! A packet's whole way, the same at every hook and in both families:
+//!
+//! ```text
+//! parse → ours? → flow lookup ─ hit ──────────────────────→ way out → rewrite → verdict
+//!                             └ miss → frontend → choose → begin ┘
+//! ```
+//!
+//! The files are named after these steps. Everything here is generic over the [`Packet`] and the
+//! [`Tables`]; the entry points of lb-ebpf and the tests call [`run`]. Nothing here knows what a
+//! verdict means to XDP or TC.
+
+mod begin;
+mod choose;
+mod family;
+mod flow;
+mod ours;
+mod parse;
+mod rewrite;
+mod tables;
+mod way_out;
+
+pub use family::Family;
+pub use flow::{FlowRef, Generation};
+pub use tables::{Claim, FamilyTables, Route, RouteQuery, Tables};
+
+use crate::{
+    addr::{Ipv4, Ipv6},
+    hook::Hook,
+    packet::Packet,
+    tables::FlowKey,
+    verdict::{DropReason, PassReason, Verdict},
+    wire::{EtherType, Ethernet},
+};
+use flow::Judgement;
+use parse::Parsed;
+
+/// Processes a packet and counts what became of it. `now` is in jiffies.
+#[inline(always)]
+pub fn run<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+) -> Result<Verdict, DropReason> {
+    let outcome = process(packet, tables, hook, now);
+    tables.count(match outcome {
+        Ok(verdict) => verdict.counter(),
+        Err(reason) => reason as u32,
+    });
+    outcome
+}
+
+/// Processes a packet.
+#[inline(always)]
+fn process<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+) -> Result<Verdict, DropReason> {
+    let Some(ethernet) = packet.header::<Ethernet>(0) else {
+        return Ok(Verdict::Pass(PassReason::NotIp));
+    };
+    match ethernet.ether_type() {
+        EtherType::IPV4 => translate::<Ipv4, P, T>(packet, tables, hook, now),
+        EtherType::IPV6 => translate::<Ipv6, P, T>(packet, tables, hook, now),
+        _ => Ok(Verdict::Pass(PassReason::NotIp)),
+    }
+}
+
+/// Translates a packet of one family, if it is a service's.
+#[inline(always)]
+fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+) -> Result<Verdict, DropReason> {
+    let parsed: Parsed<A> = match parse::parse(packet) {
+        Ok(parsed) => parsed,
+        Err(reason) => return Ok(Verdict::Pass(reason)),
+    };
+    if !ours::may_be_ours(tables, hook, &parsed) {
+        return Ok(Verdict::Pass(PassReason::NotOurs));
+    }
+    let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
+    let flow = match flow::find(packet, tables, hook, &parsed, &key)? {
+        Judgement::Goes(flow) => flow,
+        Judgement::Over if !P::COMPLETE => return Ok(Verdict::Pass(PassReason::Declined)),
+        judgement => {
+            if !hook.faces_clients() {
+                return Ok(Verdict::Pass(PassReason::NotOurs));
+            }
+            let Some(choice) = choose::choose(tables, hook, &parsed)? else {
+                return Ok(Verdict::Pass(PassReason::NotOurs));
+            };
+            if let Judgement::Over = judgement {
+                flow::forget(tables, hook, &key);
+            }
+            match begin::begin(packet, tables, hook, now, &parsed, &key, &choice)? {
+                Some(flow) => flow,
+                None => return Ok(Verdict::Pass(PassReason::Declined)),
+            }
+        }
+    };
+    carry_out(packet, tables, hook, now, &parsed, &key, flow)
+}
+
+/// Does to a packet what its flow says.
+#[inline(always)]
+fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+    parsed: &Parsed<A>,
+    key: &FlowKey<A>,
+    flow: FlowRef<A>,
+) -> Result<Verdict, DropReason> {
+    let due = now.wrapping_sub(flow.last_seen()) >= tables.touch_interval();
+    let Some(verdict) = way_out::way_out(packet, tables, parsed, flow, due)? else {
+        return Ok(Verdict::Pass(PassReason::Declined));
+    };
+    if due {
+        flow.touch(now);
+    }
+    tables.count_service(flow.service(), packet.len());
+    rewrite::rewrite(packet, parsed, flow, verdict)?;
+    // Last, because a flow that graduates leaves the entry that the handle points to.
+    flow::note(tables, hook, parsed, key, flow);
+    Ok(verdict)
+}

@@ -1,0 +1,103 @@
+//! What the pipeline asks of the tables. BPF maps implement it in lb-ebpf, ordinary memory in
+//! [`host`](crate::host).
+
+use super::FlowRef;
+use crate::{
+    addr::{Ipv4, Ipv6},
+    hash,
+    hook::Scope,
+    tables::{BackendRef, Device, Draft, Egress, Flow, FlowKey, FrontendKey, Selection, SnatPorts},
+};
+
+/// The tables that don't depend on the family.
+pub trait Tables: FamilyTables<Ipv4> + FamilyTables<Ipv6> {
+    /// Whether some frontend has this port.
+    fn has_frontend_port(&self, port: crate::addr::Port) -> bool;
+    /// Whether some backend has this port.
+    fn has_backend_port(&self, port: crate::addr::Port) -> bool;
+    /// The ports for SNAT.
+    fn snat_ports(&self) -> SnatPorts;
+    /// The current epoch of egresses.
+    fn epoch(&self) -> u32;
+    /// Whether flows without a handshake may move to the table that evicts nothing.
+    fn graduates_udp(&self) -> bool;
+    /// The secret of the boot.
+    fn hash_key(&self) -> hash::Key;
+    /// Jiffies after which a packet renews its flow's age.
+    fn touch_interval(&self) -> u32;
+    /// A service's selection for a scope; empty if there is no such service.
+    fn selection(&self, service: u32, scope: Scope) -> Selection;
+    /// A slot of the selection tables.
+    fn slot(&self, index: u32) -> Option<BackendRef>;
+    /// The generation in a backend's line; 0: there is none.
+    fn backend_generation(&self, id: u32) -> u32;
+    /// What is known of an interface.
+    fn device(&self, ifindex: u32) -> Option<Device>;
+    /// Adds one to a counter.
+    fn count(&self, counter: u32);
+    /// Counts a translated packet of a service, and its length.
+    fn count_service(&self, service: u32, bytes: u32);
+    /// Counts a flow of a service.
+    fn count_flow(&self, service: u32);
+}
+
+/// How a claim on a flow's key ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The entry is ours.
+    Claimed,
+    /// There was an entry.
+    Taken,
+    /// The table took no entry.
+    Full,
+}
+
+/// What the kernel's routing table says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Out of an interface, neighbour known: all of the egress is set but its MTU and epoch.
+    Via,
+    /// Out of an interface, neighbour not known: only the egress's interface is set.
+    Unresolved,
+    /// To this node itself.
+    Local,
+    /// Forwarding is off on the interface that the packet came in on.
+    ForwardingOff,
+    /// Nowhere.
+    None,
+}
+
+/// A question to the kernel's routing table.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteQuery<A> {
+    /// The interface that the packet came in on.
+    pub ifindex: u32,
+    /// Source after translation.
+    pub source: A,
+    /// Destination after translation.
+    pub destination: A,
+}
+
+/// The tables of one family. The flow table stands behind this small interface because its inside
+/// will change; today it has two generations, see ARCHITECTURE.md.
+pub trait FamilyTables<A> {
+    /// The service of a frontend.
+    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32>;
+    /// Address and port of a backend, if the generation is still the one meant.
+    fn backend(&self, backend: BackendRef) -> Option<(A, crate::addr::Port)>;
+    /// The flow with this key, of either generation; the one that evicts nothing first.
+    fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>>;
+    /// Room for a flow that is being begun, this CPU's own: nothing else refers to it while a
+    /// packet is processed.
+    fn draft(&self) -> Option<core::ptr::NonNull<Draft<A>>>;
+    /// Enters a new flow if neither generation has the key.
+    fn claim(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Claim;
+    /// Enters a flow into the generation that evicts nothing; false if that one is full.
+    fn establish(&self, key: &FlowKey<A>, flow: FlowRef<A>) -> bool;
+    /// Removes a flow from the first generation.
+    fn remove_new(&self, key: &FlowKey<A>);
+    /// Removes a flow from both.
+    fn remove(&self, key: &FlowKey<A>);
+    /// Asks the kernel's routing table.
+    fn route(&self, query: &RouteQuery<A>, egress: &mut Egress) -> Route;
+}

@@ -1,0 +1,101 @@
+//! How a translated packet leaves: through the kernel's stack, or straight out of an interface.
+//!
+//! What leaves without the stack must do what the stack would have done: there is a next hop, the
+//! packet fits, and it may still be forwarded.
+
+use super::{
+    Family, FamilyTables, FlowRef, Route, RouteQuery, Tables, begin::complete_egress,
+    family::L3_AT, parse::Parsed,
+};
+use crate::{
+    packet::Packet,
+    tables::{Device, Egress, Emit},
+    verdict::{DropReason, Verdict},
+};
+
+/// The verdict for a packet of a flow, or `None` if this hook can't send it. Nothing is written
+/// but the flow's cached egress, and that only if the packet leaves by it.
+///
+/// `due`: the flow's age is to be renewed. Then the packet takes the kernel's neighbour table on
+/// its way, because nothing else would keep the neighbour's entry alive.
+#[inline(always)]
+pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &P,
+    tables: &T,
+    parsed: &Parsed<A>,
+    flow: FlowRef<A>,
+    due: bool,
+) -> Result<Option<Verdict>, DropReason> {
+    if flow.emits(Emit::Stack) {
+        return Ok(Some(Verdict::Stack));
+    }
+    if parsed.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    if flow.emits(Emit::Turn) {
+        return Ok(Some(Verdict::Transmit(packet.ifindex())));
+    }
+    let mut egress = flow.egress();
+    let stale = egress.epoch != tables.epoch() || (due && egress.flags & Egress::NEIGHBOUR == 0);
+    if stale {
+        if !P::COMPLETE && due {
+            return Ok(None);
+        }
+        egress = refreshed(packet, tables, flow)?;
+    }
+    if egress.mtu != 0 && l3_len(packet, parsed) > u32::from(egress.mtu) {
+        return Err(DropReason::TooBig);
+    }
+    let known = egress.flags & Egress::NEIGHBOUR != 0;
+    if P::COMPLETE {
+        if stale {
+            flow.set_egress(egress);
+        }
+        return Ok(Some(if known && !due {
+            Verdict::Transmit(egress.ifindex)
+        } else {
+            Verdict::Resolve(egress.ifindex)
+        }));
+    }
+    if due || !known || egress.flags & Egress::XDP_TRANSMIT == 0 {
+        return Ok(None);
+    }
+    if stale {
+        flow.set_egress(egress);
+    }
+    Ok(Some(Verdict::Transmit(egress.ifindex)))
+}
+
+/// Looks the egress of a flow up again.
+#[inline(always)]
+fn refreshed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &P,
+    tables: &T,
+    flow: FlowRef<A>,
+) -> Result<Egress, DropReason> {
+    let mut egress = Egress::default();
+    let query = RouteQuery {
+        ifindex: packet.ifindex(),
+        source: flow.source(),
+        destination: flow.destination(),
+    };
+    match tables.route(&query, &mut egress) {
+        Route::Via | Route::Unresolved => {}
+        Route::ForwardingOff => return Err(DropReason::ForwardingOff),
+        Route::Local | Route::None => return Err(DropReason::NoRoute),
+    }
+    let device = tables.device(egress.ifindex).unwrap_or(Device::default());
+    complete_egress(tables, &device, &mut egress);
+    Ok(egress)
+}
+
+/// Length of the packet from its IP header on, or of the longest segment that it will be cut into.
+#[inline(always)]
+fn l3_len<A: Family, P: Packet>(packet: &P, parsed: &Parsed<A>) -> u32 {
+    let segment = packet.segment_payload();
+    if segment == 0 {
+        return packet.len().wrapping_sub(L3_AT as u32);
+    }
+    let ip_header_len = (parsed.l4_at - L3_AT) as u32;
+    ip_header_len + parsed.l4_header_len + segment
+}

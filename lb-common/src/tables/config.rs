@@ -1,0 +1,88 @@
+//! Values that the control program sets, and changes while the programs run.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{addr::Port, hash};
+
+/// The ports that SNAT may use: `first`, and `count` − 1 after it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct SnatPorts {
+    /// The lowest port, a number (not in network order).
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+}
+
+impl SnatPorts {
+    /// The port for a number from the hash; 0 ports give the first, which the caller rules out.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a remainder of a 16-bit number"
+    )]
+    pub fn pick(self, number: u32) -> Port {
+        let count = u32::from(self.count);
+        let offset = if count == 0 { 0 } else { number % count };
+        Port::from_host(self.first.wrapping_add(offset as u16))
+    }
+
+    /// Whether a port is one of them.
+    #[inline(always)]
+    pub fn contains(self, port: Port) -> bool {
+        port.to_host().wrapping_sub(self.first) < self.count
+    }
+}
+
+/// The one entry of the configuration array. Each field is read by itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Config {
+    /// Moves when a link-layer address, a route or a device changed: cached egresses with another
+    /// epoch are looked up again. Starts at 1, so that 0 is never current.
+    pub epoch: u32,
+    /// The ports for SNAT.
+    pub snat_ports: SnatPorts,
+    /// 1 while flows without a handshake (UDP) may move to the table that evicts nothing.
+    pub graduate_udp: u32,
+    /// Jiffies after which a packet renews its flow's age.
+    pub touch_interval: u32,
+    /// The secret of the boot, under which tuples are hashed. Never changes while flows live.
+    pub hash_key: hash::Key,
+}
+
+const _: () = assert!(size_of::<Config>() == 32);
+
+/// A set of ports as bits: bit `p % 64` of word `p / 64` for port number `p`.
+pub struct PortSet;
+
+impl PortSet {
+    /// How many 64-bit words a set has.
+    pub const WORDS: u32 = 65_536 / 64;
+
+    /// The word and the bit of a port.
+    #[inline(always)]
+    pub fn position(port: Port) -> (u32, u64) {
+        let number = u32::from(port.to_host());
+        (number >> 6, 1 << (number & 63))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_picked_port_is_contained_and_no_neighbour_is() {
+        let ports = SnatPorts {
+            first: 65_530,
+            count: 6,
+        };
+        for number in 0..100 {
+            assert!(ports.contains(ports.pick(number)));
+        }
+        assert!(!ports.contains(Port::from_host(65_529)));
+        assert!(!ports.contains(Port::from_host(0)));
+        assert!(!SnatPorts::default().contains(Port::from_host(0)));
+    }
+}

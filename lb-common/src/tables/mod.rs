@@ -1,0 +1,21 @@
+//! Keys and values of the BPF maps: the contract between the control program and the programs.
+//!
+//! All are plain data: fixed layout, explicit reserved fields, any bit pattern allowed. A change
+//! here is a change of the layout: raise [`LAYOUT_VERSION`], which is part of the pins' path.
+
+mod backend;
+mod config;
+mod device;
+mod flow;
+mod frontend;
+mod service;
+
+pub use backend::{Backend, BackendRef};
+pub use config::{Config, PortSet, SnatPorts};
+pub use device::{Device, DeviceRole};
+pub use flow::{Draft, Egress, Emit, Flow, FlowKey, Half, State};
+pub use frontend::FrontendKey;
+pub use service::{Selection, Service, ServiceCounters};
+
+/// Version of everything in this module.
+pub const LAYOUT_VERSION: u32 = 1;

@@ -1,0 +1,234 @@
+//! What can become of a packet, and the number under which each outcome is counted.
+
+/// What the hook is to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Untouched, to whoever comes next.
+    Pass(PassReason),
+    /// Translated, to the kernel's stack.
+    Stack,
+    /// Translated and addressed, out of the interface with this index.
+    Transmit(u32),
+    /// Translated, out of the interface with this index; the kernel finds the neighbour.
+    Resolve(u32),
+}
+
+/// Why a packet was left untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum PassReason {
+    /// Neither IPv4 nor IPv6, or too short for its headers.
+    NotIp = 0,
+    /// No frontend, no backend, no flow: not a service's packet.
+    NotOurs = 1,
+    /// A fragment, which has no ports to look at.
+    Fragment = 2,
+    /// Neither TCP nor UDP, or behind headers that are not walked.
+    Protocol = 3,
+    /// A service's packet that this hook can't finish; the next one does.
+    Declined = 4,
+}
+
+/// Why a packet was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum DropReason {
+    /// The service has no endpoint to send to.
+    NoBackend = 32,
+    /// The endpoint of this flow was removed.
+    BackendGone = 33,
+    /// No source port was free for the way to this endpoint.
+    SourcePortsExhausted = 34,
+    /// The flow could not be remembered.
+    FlowTableFull = 35,
+    /// The kernel has no route for the translated packet.
+    NoRoute = 36,
+    /// The kernel does not forward on the interface that the packet came in on.
+    ForwardingOff = 37,
+    /// The way to the endpoint leaves over an interface that is no uplink of ours.
+    EgressUnmanaged = 38,
+    /// The interface to the endpoint has no address to send from.
+    NoSourceAddress = 39,
+    /// The packet may not be forwarded any further.
+    TtlExpired = 40,
+    /// The packet is larger than what the egress interface can carry.
+    TooBig = 41,
+    /// A header that was there before could not be written.
+    Unwritable = 42,
+}
+
+/// What happened beside a packet's own outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Event {
+    /// A flow was created.
+    FlowCreated = 24,
+    /// A flow moved to the table that evicts nothing.
+    FlowGraduated = 25,
+    /// A flow could not move there because that table is full.
+    GraduationFull = 26,
+    /// A source port was found only after several tries.
+    PortSearchLong = 27,
+}
+
+/// How many counters there are (each a 64-bit number for every CPU).
+pub const COUNTERS: u32 = 64;
+
+/// A counter's number, its name in tables and metrics, and what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct CounterInfo {
+    /// Index into the counters.
+    pub index: u32,
+    /// Name, unique, `snake_case`.
+    pub name: &'static str,
+    /// One line for people.
+    pub help: &'static str,
+}
+
+impl Verdict {
+    /// The counter of this outcome.
+    #[inline(always)]
+    pub const fn counter(self) -> u32 {
+        match self {
+            Self::Pass(reason) => reason as u32,
+            Self::Stack => 16,
+            Self::Transmit(_) => 17,
+            Self::Resolve(_) => 18,
+        }
+    }
+}
+
+const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo {
+    CounterInfo { index, name, help }
+}
+
+/// Every counter that the programs count.
+pub const COUNTER_INFO: [CounterInfo; 23] = [
+    info(
+        PassReason::NotIp as u32,
+        "pass_not_ip",
+        "left alone: not IP, or cut short",
+    ),
+    info(
+        PassReason::NotOurs as u32,
+        "pass_not_ours",
+        "left alone: no service's packet",
+    ),
+    info(
+        PassReason::Fragment as u32,
+        "pass_fragment",
+        "left alone: fragment",
+    ),
+    info(
+        PassReason::Protocol as u32,
+        "pass_protocol",
+        "left alone: neither TCP nor UDP",
+    ),
+    info(
+        PassReason::Declined as u32,
+        "pass_declined",
+        "handed by XDP to TC",
+    ),
+    info(
+        Verdict::Stack.counter(),
+        "translated_stack",
+        "translated, then routed by the kernel",
+    ),
+    info(
+        Verdict::Transmit(0).counter(),
+        "translated_transmit",
+        "translated and sent on at once",
+    ),
+    info(
+        Verdict::Resolve(0).counter(),
+        "translated_resolve",
+        "translated and sent on; the kernel found the neighbour",
+    ),
+    info(Event::FlowCreated as u32, "flow_created", "flows begun"),
+    info(
+        Event::FlowGraduated as u32,
+        "flow_graduated",
+        "flows moved to the table without eviction",
+    ),
+    info(
+        Event::GraduationFull as u32,
+        "graduation_full",
+        "flows that stayed evictable because that table was full",
+    ),
+    info(
+        Event::PortSearchLong as u32,
+        "port_search_long",
+        "source ports found after several tries",
+    ),
+    info(
+        DropReason::NoBackend as u32,
+        "drop_no_backend",
+        "the service has no endpoint",
+    ),
+    info(
+        DropReason::BackendGone as u32,
+        "drop_backend_gone",
+        "the flow's endpoint was removed",
+    ),
+    info(
+        DropReason::SourcePortsExhausted as u32,
+        "drop_source_ports_exhausted",
+        "no free source port towards the endpoint",
+    ),
+    info(
+        DropReason::FlowTableFull as u32,
+        "drop_flow_table_full",
+        "the flow could not be stored",
+    ),
+    info(
+        DropReason::NoRoute as u32,
+        "drop_no_route",
+        "no route for the translated packet",
+    ),
+    info(
+        DropReason::ForwardingOff as u32,
+        "drop_forwarding_off",
+        "IP forwarding is off on the interface the packet came in on",
+    ),
+    info(
+        DropReason::EgressUnmanaged as u32,
+        "drop_egress_unmanaged",
+        "the endpoint lies behind an interface that is not given as --uplink",
+    ),
+    info(
+        DropReason::NoSourceAddress as u32,
+        "drop_no_source_address",
+        "the uplink to the endpoint has no address of this family",
+    ),
+    info(
+        DropReason::TtlExpired as u32,
+        "drop_ttl_expired",
+        "TTL or hop limit used up",
+    ),
+    info(
+        DropReason::TooBig as u32,
+        "drop_too_big",
+        "larger than the egress interface's MTU",
+    ),
+    info(
+        DropReason::Unwritable as u32,
+        "drop_unwritable",
+        "a header could not be written",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_have_numbers_and_names_of_their_own() {
+        for (at, one) in COUNTER_INFO.iter().enumerate() {
+            assert!(one.index < COUNTERS);
+            for other in &COUNTER_INFO[at + 1..] {
+                assert_ne!(one.index, other.index);
+                assert_ne!(one.name, other.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Headers as they lie in a packet.
+//!
+//! Every field is a packed wrapper of alignment 1 ([`U16`], [`U32`], [`U64`]) whose `get` and `set`
+//! are the only access to packet memory; values come out and go in as they lie in memory (network
+//! order). One file per protocol, all with the same shape: picture, struct, getters, setters.
+//! What a header means for a flow is the pipeline's business, not this module's.
+
+mod ethernet;
+mod ipv4;
+mod ipv6;
+mod tcp;
+mod udp;
+mod word;
+
+pub use ethernet::{EtherType, Ethernet, MacPair};
+pub use ipv4::Ipv4Header;
+pub use ipv6::Ipv6Header;
+pub use tcp::{Tcp, TcpFlags};
+pub use udp::Udp;
+pub use word::{U16, U32, U64};
+
+/// A header: any bytes are a valid one, and it may lie at any address.
+///
+/// # Safety
+///
+/// Only for `#[repr(C)]` structs that consist of bytes and the packed words of this module: size
+/// without padding, alignment 1, every bit pattern valid.
+pub unsafe trait Header: Copy {}
+
+/// An IP protocol number, or the next header of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocol(pub u8);
+
+impl Protocol {
+    /// RFC 9293.
+    pub const TCP: Self = Self(6);
+    /// RFC 768.
+    pub const UDP: Self = Self(17);
+}
+
+/// The transports that are translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum L4 {
+    /// Transmission Control Protocol.
+    Tcp,
+    /// User Datagram Protocol.
+    Udp,
+}
+
+impl L4 {
+    /// The transport with this protocol number, if it is one that is translated.
+    #[inline(always)]
+    pub const fn of(protocol: Protocol) -> Option<Self> {
+        match protocol {
+            Protocol::TCP => Some(Self::Tcp),
+            Protocol::UDP => Some(Self::Udp),
+            _ => None,
+        }
+    }
+
+    /// Its protocol number.
+    #[inline(always)]
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            Self::Tcp => Protocol::TCP,
+            Self::Udp => Protocol::UDP,
+        }
+    }
+}

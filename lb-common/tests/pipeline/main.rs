@@ -1,0 +1,21 @@
+//! The packet pipeline on the host: the very code that runs in the kernel, over tables in ordinary
+//! memory, fed with packets that are built byte by byte without it.
+//!
+//! Every test asks for the whole outcome: verdict, all bytes, counters. What only the kernel can
+//! show (the verifier, checksum offload, real neighbours) does not belong here.
+
+mod agreement;
+mod collisions;
+mod drops;
+mod graduation;
+mod hairpin;
+mod life;
+mod local;
+mod passes;
+mod properties;
+mod race;
+mod remote;
+mod selection;
+mod traffic;
+mod world;
+mod xdp;

@@ -1,0 +1,190 @@
+//! Packets on their way past the hooks of a [`World`], and what became of them.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use lb_common::{
+    hook::Hook,
+    host::HostPacket,
+    packet::Packet as _,
+    pipeline,
+    verdict::{DropReason, Verdict},
+    wire::L4,
+};
+use lb_tests::{
+    lab::cast::{Family, Host, NODE1},
+    packet::{Packet, describe, flags},
+};
+
+use crate::world::{CLIENT_PORT, Front, REMOTE, TRANSPORTS, UPLINK, World};
+
+/// What becomes of a packet.
+pub type Outcome = Result<Verdict, DropReason>;
+
+/// Where a packet is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    pub hook: Hook,
+    pub ifindex: u32,
+    /// Before TC, at the hook that can't finish everything.
+    pub xdp: bool,
+    /// Payload of each segment that it will be cut into, or 0.
+    pub segment_payload: u32,
+}
+
+const fn at(hook: Hook, ifindex: u32) -> At {
+    At {
+        hook,
+        ifindex,
+        xdp: false,
+        segment_payload: 0,
+    }
+}
+
+/// From [`POD`].
+pub const POD_IN: At = at(Hook::WorkloadIn, 11);
+/// To [`POD`].
+pub const POD_OUT: At = at(Hook::WorkloadOut, 11);
+/// From other machines.
+pub const UPLINK_IN: At = at(Hook::UplinkIn, UPLINK);
+/// To other machines.
+pub const UPLINK_OUT: At = at(Hook::UplinkOut, UPLINK);
+/// From other machines, before there is a socket buffer.
+pub const XDP: At = At {
+    xdp: true,
+    ..UPLINK_IN
+};
+
+/// What became of a packet, and what else happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub outcome: Outcome,
+    pub frame: Vec<u8>,
+    /// Each counter's increase.
+    pub counted: BTreeMap<u32, u64>,
+    /// Hash lookups that it cost.
+    pub lookups: u32,
+}
+
+impl Sent {
+    /// Panics unless this is the outcome, these are the bytes, and these events, with the outcome
+    /// itself, are all that was counted.
+    #[track_caller]
+    pub fn is(&self, outcome: Outcome, packet: &Packet, events: &[u32]) {
+        let frame = packet.build();
+        assert_eq!(self.outcome, outcome, "{}", describe(&self.frame));
+        assert!(
+            self.frame == frame,
+            "became   {}\nexpected {}",
+            describe(&self.frame),
+            describe(&frame)
+        );
+        let own = match outcome {
+            Ok(verdict) => verdict.counter(),
+            Err(reason) => reason as u32,
+        };
+        let expected: BTreeMap<_, _> = events.iter().chain([&own]).map(|at| (*at, 1)).collect();
+        assert_eq!(self.counted, expected, "{}", describe(&self.frame));
+    }
+
+    /// Source and destination address and port.
+    pub fn tuple(&self) -> (SocketAddr, SocketAddr) {
+        tuple(&self.frame)
+    }
+}
+
+/// Source and destination address and port of a frame without options.
+pub fn tuple(frame: &[u8]) -> (SocketAddr, SocketAddr) {
+    let port = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    if frame[12..14] == [0x08, 0x00] {
+        let ip = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&frame[at..at + 4]).unwrap());
+        (
+            SocketAddr::new(ip(26), port(34)),
+            SocketAddr::new(ip(30), port(36)),
+        )
+    } else {
+        let ip = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).unwrap());
+        (
+            SocketAddr::new(ip(22), port(54)),
+            SocketAddr::new(ip(38), port(56)),
+        )
+    }
+}
+
+impl World {
+    /// Sends a packet past a hook.
+    pub fn send(&self, at: At, packet: &Packet) -> Sent {
+        self.send_frame(at, packet.build())
+    }
+
+    /// Sends any bytes past a hook.
+    pub fn send_frame(&self, at: At, frame: Vec<u8>) -> Sent {
+        if at.xdp {
+            self.run::<false>(at, frame)
+        } else {
+            self.run::<true>(at, frame)
+        }
+    }
+
+    fn run<const COMPLETE: bool>(&self, at: At, frame: Vec<u8>) -> Sent {
+        let (before, lookups) = (self.tables.counters(), self.tables.lookups());
+        let mut packet = HostPacket::<COMPLETE>::new(frame, at.ifindex);
+        packet.segment_payload = at.segment_payload;
+        let length = packet.len();
+        let outcome = pipeline::run(&mut packet, &self.tables, at.hook, self.now);
+        assert_eq!(packet.len(), length);
+        let counted = self
+            .tables
+            .counters()
+            .into_iter()
+            .map(|(at, count)| (at, count - before.get(&at).unwrap_or(&0)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        Sent {
+            outcome,
+            frame: packet.frame,
+            counted,
+            lookups: self.tables.lookups() - lookups,
+        }
+    }
+}
+
+/// Runs a test for each family and transport.
+pub fn each(test: impl Fn(Family, L4)) {
+    for family in Family::BOTH {
+        for l4 in TRANSPORTS {
+            test(family, l4);
+        }
+    }
+}
+
+/// A packet of this transport, a SYN if it is TCP, from a client to a frontend, to the MAC of the
+/// node.
+pub fn request(family: Family, l4: L4, client: Host, front: Front) -> Packet {
+    let (from, to) = (client.socket(family, CLIENT_PORT), front.socket(family));
+    carrying(between(Packet::new(family), from, to), l4, flags::SYN).payload(b"a question")
+}
+
+/// The same packet between other addresses and ports.
+pub fn between(packet: Packet, from: SocketAddr, to: SocketAddr) -> Packet {
+    packet
+        .addresses(from.ip(), to.ip())
+        .ports(from.port(), to.port())
+}
+
+/// The same packet with this transport.
+pub fn carrying(packet: Packet, l4: L4, tcp_flags: u8) -> Packet {
+    match l4 {
+        L4::Tcp => packet.tcp(tcp_flags),
+        L4::Udp => packet.udp(),
+    }
+}
+
+/// A backend's answer to what it was sent, with no link-layer addresses of note: a SYN-ACK if it
+/// is TCP.
+pub fn reply(family: Family, l4: L4, (client, backend): (SocketAddr, SocketAddr)) -> Packet {
+    let packet = between(Packet::new(family), backend, client).macs(REMOTE.mac, NODE1.mac);
+    carrying(packet, l4, flags::SYN_ACK).payload(b"an answer, longer")
+}

@@ -1,0 +1,89 @@
+//! The maps. Sizes are the smallest that make sense; the control program sets the real ones when it
+//! loads the object. Arrays that it computes are memory-mapped, so that it writes them like memory.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+};
+use lb_common::{
+    addr::{Ipv4, Ipv6},
+    tables::{
+        Backend, BackendRef, Config, Device, Draft, Flow, FlowKey, FrontendKey, PortSet, Service,
+        ServiceCounters,
+    },
+    verdict::COUNTERS as COUNTER_COUNT,
+};
+
+/// What changes while the programs run.
+#[map]
+pub static CONFIG: Array<Config> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The ports of all frontends.
+#[map]
+pub static FRONTEND_PORTS: Array<u64> = Array::with_max_entries(PortSet::WORDS, BPF_F_MMAPABLE);
+
+/// The ports of all backends.
+#[map]
+pub static BACKEND_PORTS: Array<u64> = Array::with_max_entries(PortSet::WORDS, BPF_F_MMAPABLE);
+
+/// IPv4 frontends → service.
+#[map]
+pub static FRONTENDS_V4: HashMap<FrontendKey<Ipv4>, u32> =
+    HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// IPv6 frontends → service.
+#[map]
+pub static FRONTENDS_V6: HashMap<FrontendKey<Ipv6>, u32> =
+    HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Services by number.
+#[map]
+pub static SERVICES: Array<Service> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Slots of the selection tables.
+#[map]
+pub static SLOTS: Array<BackendRef> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Backends by id.
+#[map]
+pub static BACKENDS: Array<Backend> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Interfaces by index.
+#[map]
+pub static DEVICES: HashMap<u32, Device> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// IPv4 flows of the first generation.
+#[map]
+pub static NEW_FLOWS_V4: LruHashMap<FlowKey<Ipv4>, Flow<Ipv4>> = LruHashMap::with_max_entries(1, 0);
+
+/// IPv6 flows of the first generation.
+#[map]
+pub static NEW_FLOWS_V6: LruHashMap<FlowKey<Ipv6>, Flow<Ipv6>> = LruHashMap::with_max_entries(1, 0);
+
+/// IPv4 flows of the generation that evicts nothing. Not preallocated: memory follows the flows,
+/// and an entry that is removed keeps its content until no program reads it any more.
+#[map]
+pub static FLOWS_V4: HashMap<FlowKey<Ipv4>, Flow<Ipv4>> =
+    HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// IPv6 flows of the generation that evicts nothing.
+#[map]
+pub static FLOWS_V6: HashMap<FlowKey<Ipv6>, Flow<Ipv6>> =
+    HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Room for an IPv4 flow that is being begun.
+#[map]
+pub static DRAFT_V4: PerCpuArray<Draft<Ipv4>> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for an IPv6 flow that is being begun.
+#[map]
+pub static DRAFT_V6: PerCpuArray<Draft<Ipv6>> = PerCpuArray::with_max_entries(1, 0);
+
+/// Outcomes and events, see `lb_common::verdict`.
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT, 0);
+
+/// What is counted per service.
+#[map]
+pub static SERVICE_STATS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entries(1, 0);

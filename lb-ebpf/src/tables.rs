@@ -1,0 +1,303 @@
+//! The pipeline's tables, over the maps.
+
+use core::{ffi::c_void, ptr::NonNull};
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+};
+use lb_common::{
+    addr::{Ipv4, Ipv6, Port},
+    hash,
+    hook::Scope,
+    pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
+    tables::{
+        BackendRef, Device, Draft, Egress, Flow, FlowKey, FrontendKey, PortSet, Selection,
+        SnatPorts,
+    },
+};
+
+use crate::{
+    fib,
+    maps::{
+        BACKEND_PORTS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6,
+        FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEW_FLOWS_V4, NEW_FLOWS_V6, SERVICE_STATS,
+        SERVICES, SLOTS,
+    },
+};
+
+const EEXIST: i32 = -17;
+
+/// The maps, and the context that the kernel's routing table is asked with.
+pub struct Kernel {
+    ctx: *mut c_void,
+}
+
+impl Kernel {
+    /// The tables as seen from a program with this context.
+    #[inline(always)]
+    pub fn at(ctx: *mut c_void) -> Self {
+        Self { ctx }
+    }
+}
+
+/// One field of the configuration: read by itself, because the control program writes it by itself.
+macro_rules! config {
+    ($field:ident) => {
+        match CONFIG.get_ptr(0) {
+            // SAFETY: a pointer into the map's memory; a read of this field only.
+            Some(config) => unsafe { core::ptr::read_volatile(&raw const (*config).$field) },
+            None => Default::default(),
+        }
+    };
+}
+
+#[inline(always)]
+fn has_port(ports: &Array<u64>, port: Port) -> bool {
+    let (word, bit) = PortSet::position(port);
+    ports.get(word).is_some_and(|bits| bits & bit != 0)
+}
+
+impl Tables for Kernel {
+    #[inline(always)]
+    fn has_frontend_port(&self, port: Port) -> bool {
+        has_port(&FRONTEND_PORTS, port)
+    }
+
+    #[inline(always)]
+    fn has_backend_port(&self, port: Port) -> bool {
+        has_port(&BACKEND_PORTS, port)
+    }
+
+    #[inline(always)]
+    fn snat_ports(&self) -> SnatPorts {
+        config!(snat_ports)
+    }
+
+    #[inline(always)]
+    fn epoch(&self) -> u32 {
+        config!(epoch)
+    }
+
+    #[inline(always)]
+    fn graduates_udp(&self) -> bool {
+        config!(graduate_udp) != 0
+    }
+
+    #[inline(always)]
+    fn hash_key(&self) -> hash::Key {
+        config!(hash_key)
+    }
+
+    #[inline(always)]
+    fn touch_interval(&self) -> u32 {
+        config!(touch_interval)
+    }
+
+    #[inline(always)]
+    fn selection(&self, service: u32, scope: Scope) -> Selection {
+        let Some(service) = SERVICES.get_ptr(service) else {
+            return Selection::EMPTY;
+        };
+        // SAFETY: a pointer into the map's memory; the control program stores each selection with
+        // one 8-byte store.
+        unsafe {
+            match scope {
+                Scope::Internal => core::ptr::read_volatile(&raw const (*service).internal),
+                Scope::External => core::ptr::read_volatile(&raw const (*service).external),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<BackendRef> {
+        // SAFETY: a pointer into the map's memory.
+        SLOTS.get_ptr(index).map(|slot| unsafe { *slot })
+    }
+
+    #[inline(always)]
+    fn backend_generation(&self, id: u32) -> u32 {
+        // SAFETY: a pointer into the map's memory; a 4-byte read.
+        BACKENDS.get_ptr(id).map_or(0, |backend| unsafe {
+            core::ptr::read_volatile(&raw const (*backend).generation)
+        })
+    }
+
+    #[inline(always)]
+    fn device(&self, ifindex: u32) -> Option<Device> {
+        // SAFETY: a pointer into the map's memory; interfaces change rarely, and what was read half
+        // from before a change is read again when the epoch moves.
+        DEVICES.get_ptr(ifindex).map(|device| unsafe { *device })
+    }
+
+    #[inline(always)]
+    fn count(&self, counter: u32) {
+        if let Some(counter) = COUNTERS.get_ptr_mut(counter) {
+            // SAFETY: this CPU's own number.
+            unsafe { *counter += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn count_service(&self, service: u32, bytes: u32) {
+        if let Some(counters) = SERVICE_STATS.get_ptr_mut(service) {
+            // SAFETY: this CPU's own numbers.
+            unsafe {
+                (*counters).packets += 1;
+                (*counters).bytes += u64::from(bytes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn count_flow(&self, service: u32) {
+        if let Some(counters) = SERVICE_STATS.get_ptr_mut(service) {
+            // SAFETY: this CPU's own number.
+            unsafe { (*counters).flows += 1 }
+        }
+    }
+}
+
+/// The maps of one family.
+trait KernelFamily: fib::FibFamily + lb_common::pipeline::Family + 'static {
+    fn frontends() -> &'static HashMap<FrontendKey<Self>, u32>;
+    fn new_flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>>;
+    fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>>;
+    fn drafts() -> &'static PerCpuArray<Draft<Self>>;
+    fn of_backend(address: Ipv6) -> Self;
+}
+
+impl KernelFamily for Ipv4 {
+    #[inline(always)]
+    fn frontends() -> &'static HashMap<FrontendKey<Self>, u32> {
+        &FRONTENDS_V4
+    }
+
+    #[inline(always)]
+    fn new_flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>> {
+        &NEW_FLOWS_V4
+    }
+
+    #[inline(always)]
+    fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>> {
+        &FLOWS_V4
+    }
+
+    #[inline(always)]
+    fn drafts() -> &'static PerCpuArray<Draft<Self>> {
+        &DRAFT_V4
+    }
+
+    #[inline(always)]
+    fn of_backend(address: Ipv6) -> Self {
+        address.unmapped()
+    }
+}
+
+impl KernelFamily for Ipv6 {
+    #[inline(always)]
+    fn frontends() -> &'static HashMap<FrontendKey<Self>, u32> {
+        &FRONTENDS_V6
+    }
+
+    #[inline(always)]
+    fn new_flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>> {
+        &NEW_FLOWS_V6
+    }
+
+    #[inline(always)]
+    fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>> {
+        &FLOWS_V6
+    }
+
+    #[inline(always)]
+    fn drafts() -> &'static PerCpuArray<Draft<Self>> {
+        &DRAFT_V6
+    }
+
+    #[inline(always)]
+    fn of_backend(address: Ipv6) -> Self {
+        address
+    }
+}
+
+impl<A: KernelFamily> FamilyTables<A> for Kernel {
+    #[inline(always)]
+    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32> {
+        // SAFETY: a pointer into the map's memory; a 4-byte read.
+        A::frontends()
+            .get_ptr(key)
+            .map(|service| unsafe { *service })
+    }
+
+    #[inline(always)]
+    fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
+        let line = BACKENDS.get_ptr(backend.id)?;
+        // SAFETY: a pointer into the map's memory. The generation is read first: while it is the
+        // one meant, the rest of the line doesn't change.
+        unsafe {
+            if core::ptr::read_volatile(&raw const (*line).generation) != backend.generation {
+                return None;
+            }
+            Some((A::of_backend((*line).address), (*line).port))
+        }
+    }
+
+    #[inline(always)]
+    fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
+        if let Some(flow) = A::flows().get_ptr_mut(key) {
+            // SAFETY: an entry of a map that isn't preallocated stays until the program ends.
+            return Some(unsafe { FlowRef::new(flow, Generation::Established) });
+        }
+        let flow = A::new_flows().get_ptr_mut(key)?;
+        // SAFETY: the memory stays; that the entry may be given to another flow meanwhile, if it
+        // is the very one to be evicted now, is what the second generation is there for.
+        Some(unsafe { FlowRef::new(flow, Generation::New) })
+    }
+
+    #[inline(always)]
+    fn draft(&self) -> Option<NonNull<Draft<A>>> {
+        A::drafts().get_ptr_mut(0).and_then(NonNull::new)
+    }
+
+    /// The second generation is asked after the first has taken the entry: a flow that graduates
+    /// is in the second before it leaves the first, so that one of the two always shows it.
+    #[inline(always)]
+    fn claim(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Claim {
+        match A::new_flows().insert(key, flow, u64::from(BPF_NOEXIST)) {
+            Ok(()) => {}
+            Err(EEXIST) => return Claim::Taken,
+            Err(_) => return Claim::Full,
+        }
+        if A::flows().get_ptr(key).is_some() {
+            self.remove_new(key);
+            return Claim::Taken;
+        }
+        Claim::Claimed
+    }
+
+    #[inline(always)]
+    fn establish(&self, key: &FlowKey<A>, flow: FlowRef<A>) -> bool {
+        // SAFETY: the handle points to a whole entry, which the kernel copies.
+        A::flows()
+            .insert(key, unsafe { &*flow.as_ptr() }, u64::from(BPF_ANY))
+            .is_ok()
+    }
+
+    #[inline(always)]
+    fn remove_new(&self, key: &FlowKey<A>) {
+        // That there is none is what is wanted.
+        let _ = A::new_flows().remove(key);
+    }
+
+    #[inline(always)]
+    fn remove(&self, key: &FlowKey<A>) {
+        self.remove_new(key);
+        let _ = A::flows().remove(key);
+    }
+
+    #[inline(always)]
+    fn route(&self, query: &RouteQuery<A>, egress: &mut Egress) -> Route {
+        fib::lookup(self.ctx, query, egress)
+    }
+}

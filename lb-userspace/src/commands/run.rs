@@ -1,0 +1,148 @@
+//! `lb run`: loads, attaches, and keeps the tables as the manifests and the node say, until it is
+//! told to stop.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Instance;
+use crate::{
+    controller::{Controller, Options},
+    dataplane::{Pins, Sizes, TcMode, XdpMode},
+    devices::{DeviceWatch, Pattern, Selection},
+    privileges,
+    source::manifests::ManifestSource,
+};
+
+/// How often expired flows are collected.
+const COLLECT_EVERY: Duration = Duration::from_secs(10);
+
+/// Serve the Services of a directory of manifests on this node
+///
+/// Reads Services and EndpointSlices as ordinary Kubernetes YAML or JSON, watches the directory,
+/// and translates packets in the kernel accordingly. Everything is detached when it is stopped with
+/// SIGINT or SIGTERM. When it is killed, the kernel goes on as it was, and the next start takes over.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Directory of manifests (*.yaml, *.yml, *.json)
+    #[arg(long, value_name = "DIR")]
+    manifests: PathBuf,
+
+    /// Interface towards other machines; may be given several times
+    #[arg(long = "uplink", value_name = "IF", required = true)]
+    uplinks: Vec<String>,
+
+    /// Host's ends of pods' interfaces, as a pattern like 'veth*'; may be given several times
+    /// [default: every veth of this network namespace that is no uplink]
+    #[arg(long = "workload", value_name = "PATTERN")]
+    workloads: Vec<Pattern>,
+
+    /// How XDP is attached to uplinks; TC does all the work where XDP can't
+    #[arg(long, value_enum, default_value_t)]
+    xdp: XdpMode,
+
+    /// Let XDP send frames out of uplinks whose driver may lose them: a veth does, unless its other
+    /// end runs XDP or has GRO on
+    #[arg(long)]
+    xdp_transmit: bool,
+
+    /// How TC programs are attached
+    #[arg(long, value_enum, default_value_t)]
+    tc: TcMode,
+
+    #[command(flatten)]
+    sizes: SizeArguments,
+
+    #[command(flatten)]
+    instance: Instance,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sizes")]
+struct SizeArguments {
+    /// Room for services, each port and family counted
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().services, value_parser = clap::value_parser!(u32).range(1..))]
+    max_services: u32,
+
+    /// Room for backends
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().backends, value_parser = clap::value_parser!(u32).range(1..))]
+    max_backends: u32,
+
+    /// Room for slots of all selection tables together
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().slots, value_parser = clap::value_parser!(u32).range(1..))]
+    max_slots: u32,
+
+    /// Room for established connections, in each family
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().flows / 2, value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    max_connections: u32,
+}
+
+impl SizeArguments {
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            services: self.max_services,
+            backends: self.max_backends,
+            slots: self.max_slots,
+            flows: self.max_connections * 2,
+            ..Sizes::default()
+        }
+    }
+}
+
+impl Run {
+    /// Runs until a signal comes.
+    pub fn execute(self) -> Result<()> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("can't start the runtime")?
+            .block_on(self.serve())
+    }
+
+    async fn serve(self) -> Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+
+        let (snapshot, mut source) = ManifestSource::open(&self.manifests)?;
+        let snapshot = snapshot
+            .without_problems()
+            .context("the manifests are not right; nothing was attached")?;
+        privileges::check()?;
+        let (devices, mut watch) = DeviceWatch::open().await?;
+        let selection = Selection {
+            uplinks: self.uplinks,
+            workloads: (!self.workloads.is_empty()).then_some(self.workloads),
+        };
+        let options = Options {
+            selection,
+            xdp: self.xdp,
+            xdp_transmit: self.xdp_transmit,
+            tc: self.tc,
+            sizes: self.sizes.sizes(),
+            state_file: self.instance.state_file(),
+        };
+        let pins = Pins::of(&self.instance.bpffs, &self.instance.instance);
+        let mut controller = Controller::start(options, pins, snapshot, devices)?;
+
+        let mut collect = tokio::time::interval(COLLECT_EVERY);
+        loop {
+            tokio::select! {
+                snapshot = source.changed() => controller.set_services(snapshot),
+                change = watch.changed() => {
+                    if change.paths_moved {
+                        controller.move_paths();
+                    }
+                    if let Some(devices) = change.devices {
+                        controller.set_devices(&devices);
+                    }
+                }
+                _ = collect.tick() => controller.collect(),
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+            }
+        }
+        controller.stop()
+    }
+}

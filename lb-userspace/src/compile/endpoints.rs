@@ -1,0 +1,134 @@
+//! Which endpoints a port of a Service has, and which of them are used. Traffic policies and
+//! topology narrow the choice here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::desired::{BackendKey, BackendState, DesiredService, Frontend, Table};
+use crate::model::{Endpoint, EndpointSlice, Family, Model, Service, ServiceName, ServicePort};
+
+/// The slices of each Service.
+pub(super) struct SlicesByService<'a>(BTreeMap<&'a ServiceName, Vec<&'a EndpointSlice>>);
+
+/// The endpoints of one port in one family, each address and port once.
+#[derive(Debug, Default)]
+pub(super) struct Endpoints(BTreeMap<BackendKey, Condition>);
+
+/// What an endpoint can be used for. In the order of preference, least first: where slices differ
+/// (a pod is on its way from one to another), the best counts, so that their order doesn't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Condition {
+    /// For nothing.
+    Unready,
+    /// For what is open.
+    Terminating,
+    /// For what is open, and for new flows if no endpoint is ready (KEP-1669).
+    ServingTerminating,
+    /// For everything.
+    Ready,
+}
+
+impl<'a> SlicesByService<'a> {
+    pub(super) fn of(model: &'a Model) -> Self {
+        let mut slices: BTreeMap<_, Vec<&EndpointSlice>> = BTreeMap::new();
+        for slice in model.slices.values() {
+            if let Some(service) = &slice.service {
+                slices.entry(service).or_default().push(slice);
+            }
+        }
+        Self(slices)
+    }
+
+    /// The endpoints behind a port: those of slices with a port of the same name and protocol, which
+    /// also carries the number.
+    pub(super) fn endpoints(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+        family: Family,
+    ) -> Endpoints {
+        let mut endpoints = Endpoints::default();
+        let slices = self.0.get(&service.name).into_iter().flatten();
+        for slice in slices.filter(|slice| slice.family == family) {
+            let same = slice
+                .ports
+                .iter()
+                .filter(|other| other.name == port.name && other.protocol == port.protocol);
+            for number in same.map(|port| port.port.get()) {
+                for endpoint in &slice.endpoints {
+                    endpoints.merge(endpoint, number);
+                }
+            }
+        }
+        endpoints
+    }
+}
+
+impl Endpoints {
+    fn merge(&mut self, endpoint: &Endpoint, port: u16) {
+        let key = BackendKey {
+            address: endpoint.address,
+            port,
+        };
+        let condition = Condition::of(endpoint);
+        self.0
+            .entry(key)
+            .and_modify(|best| *best = condition.max(*best))
+            .or_insert(condition);
+    }
+
+    pub(super) fn into_service(self, frontends: BTreeSet<Frontend>) -> DesiredService {
+        let table = Table {
+            slots: self.usable(),
+        };
+        let backends = self.0.into_iter();
+        let backends = backends.filter_map(|(key, condition)| Some((key, condition.state()?)));
+        DesiredService {
+            frontends,
+            backends: backends.collect(),
+            internal: table.clone(),
+            external: table,
+        }
+    }
+
+    /// Those that new flows may go to: the ready ones; if there are none, those that still serve.
+    fn usable(&self) -> Vec<BackendKey> {
+        let all_that_are = |wanted| {
+            let found = self
+                .0
+                .iter()
+                .filter(move |(_, condition)| **condition == wanted);
+            found.map(|(key, _)| *key).collect::<Vec<_>>()
+        };
+        let ready = all_that_are(Condition::Ready);
+        if ready.is_empty() {
+            all_that_are(Condition::ServingTerminating)
+        } else {
+            ready
+        }
+    }
+}
+
+impl Condition {
+    fn of(endpoint: &Endpoint) -> Self {
+        match endpoint {
+            Endpoint { ready: true, .. } => Self::Ready,
+            Endpoint {
+                terminating: true,
+                serving: true,
+                ..
+            } => Self::ServingTerminating,
+            Endpoint {
+                terminating: true, ..
+            } => Self::Terminating,
+            _ => Self::Unready,
+        }
+    }
+
+    fn state(self) -> Option<BackendState> {
+        match self {
+            Self::Ready => Some(BackendState::Ready),
+            Self::ServingTerminating | Self::Terminating => Some(BackendState::Terminating),
+            Self::Unready => None,
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Brings together what should be (manifests), where (interfaces), and the dataplane.
+//!
+//! Each change comes in by one method; each leaves maps, attached programs and the state file in
+//! agreement. A failure after the start is reported and tried again with the next change: what is in
+//! force stays in force.
+
+use std::{collections::BTreeSet, path::PathBuf, process};
+
+use anyhow::{Context as _, Result};
+use lb_common::tables::{Device, DeviceRole};
+
+use crate::{
+    compile::{self, NodeFacts},
+    dataplane::{
+        Clock, Hookup, Pins, Point, Programs, SETTINGS_WITHOUT_HASH, Settings, Sizes, Tables,
+        TcMode, Writer, XdpMode,
+        collect::{self, Jiffies, Timeouts},
+        read_back,
+    },
+    devices::{self, Classified, Devices, Forwarding, Selection, Sysctls},
+    model::{NODE_PORTS, Problem},
+    source::Snapshot,
+    state::{ServiceState, State},
+};
+
+/// How many entries of UDP flows the table that evicts nothing may hold: a quarter of it, so that
+/// they never crowd out TCP.
+const UDP_SHARE: usize = 4;
+
+/// What doesn't change while the instance runs.
+#[derive(Debug)]
+pub struct Options {
+    /// Which interfaces.
+    pub selection: Selection,
+    /// How XDP is attached.
+    pub xdp: XdpMode,
+    /// Whether XDP may send out of any uplink that it is attached to.
+    pub xdp_transmit: bool,
+    /// How TC programs are attached.
+    pub tc: TcMode,
+    /// Sizes of new tables.
+    pub sizes: Sizes,
+    /// Where the state is told.
+    pub state_file: PathBuf,
+}
+
+/// A running instance.
+pub struct Controller {
+    options: Options,
+    pins: Pins,
+    programs: Programs,
+    tables: Tables,
+    writer: Writer,
+    hookup: Hookup,
+    clock: Clock,
+    snapshot: Snapshot,
+    interfaces: Classified,
+    notes: BTreeSet<String>,
+}
+
+impl Controller {
+    /// Loads, fills the tables, and attaches, in this order: the first packet finds them whole. If
+    /// that fails, what was not there before is removed again.
+    pub fn start(
+        options: Options,
+        mut pins: Pins,
+        snapshot: Snapshot,
+        devices: Devices,
+    ) -> Result<Self> {
+        let interfaces = devices::classify(&devices, &options.selection)?;
+        pins.lock()?;
+        let takes_over = pins.hold_maps();
+        let outcome = Self::load(&options, &pins).and_then(|(programs, tables, writer, clock)| {
+            let hookup = Hookup::new(&pins, options.tc);
+            Ok((programs, tables, writer, clock, hookup))
+        });
+        let (programs, tables, writer, clock, hookup) = match outcome {
+            Ok(parts) => parts,
+            Err(error) => {
+                if !takes_over {
+                    pins.remove().context("while cleaning up")?;
+                }
+                return Err(error);
+            }
+        };
+        let mut controller = Self {
+            options,
+            pins,
+            programs,
+            tables,
+            writer,
+            hookup,
+            clock,
+            snapshot,
+            interfaces,
+            notes: BTreeSet::new(),
+        };
+        if let Err(error) = controller.come_up() {
+            if !takes_over {
+                controller.stop().context("while cleaning up")?;
+            }
+            return Err(error);
+        }
+        tracing::info!(takes_over, "up");
+        Ok(controller)
+    }
+
+    fn load(options: &Options, pins: &Pins) -> Result<(Programs, Tables, Writer, Clock)> {
+        let mut programs = Programs::load(pins, &options.sizes)?;
+        let tables = Tables::open(pins)?;
+        let clock = Clock::measure(&mut programs)?;
+        tables.set_settings(settings(&tables, clock)?);
+        let writer = Writer::new(&tables, read_back(&tables)?);
+        Ok((programs, tables, writer, clock))
+    }
+
+    fn come_up(&mut self) -> Result<()> {
+        self.write_devices()?;
+        self.write_services()?;
+        self.attach(true)?;
+        self.warn_of_settings();
+        self.tell()
+    }
+
+    /// New Services or endpoints.
+    pub fn set_services(&mut self, snapshot: Snapshot) {
+        for problem in &snapshot.problems {
+            if !self.snapshot.problems.contains(problem) {
+                tracing::warn!(%problem, "manifest not taken");
+            }
+        }
+        self.snapshot = snapshot;
+        let outcome = self.write_services().and_then(|()| self.tell());
+        report(outcome, "services could not be updated");
+    }
+
+    /// Interfaces or addresses came, went or changed.
+    pub fn set_devices(&mut self, devices: &Devices) {
+        match devices::classify(devices, &self.options.selection) {
+            Ok(interfaces) => self.interfaces = interfaces,
+            Err(error) => {
+                tracing::warn!(%error, "interfaces stay as they were");
+                return;
+            }
+        }
+        let outcome = self
+            .write_devices()
+            .and_then(|()| self.write_services())
+            .and_then(|()| self.attach(false))
+            .and_then(|()| self.tell());
+        report(outcome, "interfaces could not be updated");
+    }
+
+    /// A route, a neighbour or a link changed.
+    pub fn move_paths(&self) {
+        self.tables.move_epoch();
+    }
+
+    /// Removes expired flows.
+    pub fn collect(&mut self) {
+        report(self.try_collect(), "expired flows could not be collected");
+    }
+
+    fn try_collect(&mut self) -> Result<()> {
+        let time = Jiffies { now: self.clock.now(&mut self.programs)?, hz: self.clock.hz };
+        let collected = collect::collect(&self.tables, &Timeouts::default(), time)?;
+        let graduate_udp =
+            collected.udp_established < self.tables.flows_v4.capacity() as usize / UDP_SHARE;
+        self.tables.set_graduate_udp(graduate_udp);
+        tracing::debug!(?collected, "collected");
+        Ok(())
+    }
+
+    /// Detaches everything and leaves nothing behind.
+    pub fn stop(mut self) -> Result<()> {
+        self.hookup.detach_all().context("can't detach")?;
+        self.pins.remove()?;
+        State::remove(&self.options.state_file)?;
+        tracing::info!("detached");
+        Ok(())
+    }
+
+    fn write_services(&mut self) -> Result<()> {
+        let facts = NodeFacts { node_addresses: self.interfaces.node_addresses.clone() };
+        let desired = compile::compile(&self.snapshot.model, &facts);
+        let changes = self.writer.apply(&mut self.tables, &desired)?;
+        if changes.any() {
+            tracing::info!(
+                services = changes.services,
+                frontends = changes.frontends,
+                backends = changes.backends,
+                "tables changed"
+            );
+        }
+        Ok(())
+    }
+
+    fn write_devices(&mut self) -> Result<()> {
+        let mtu = |mtu: u32| u16::try_from(mtu).unwrap_or(u16::MAX);
+        let mut wanted = Vec::new();
+        for (index, uplink) in &self.interfaces.uplinks {
+            let sends = self.options.xdp != XdpMode::Off
+                && (self.options.xdp_transmit || uplink.kind.as_deref() != Some("veth"))
+                && self.options.xdp == XdpMode::Native;
+            wanted.push((
+                *index,
+                Device {
+                    role: DeviceRole::Uplink as u8,
+                    flags: if sends && self.has_xdp(*index) { Device::XDP_TRANSMIT } else { 0 },
+                    mtu: mtu(uplink.mtu),
+                    snat_v4: uplink.snat_v4.map(Into::into).unwrap_or_default(),
+                    snat_v6: uplink.snat_v6.map(Into::into).unwrap_or_default(),
+                },
+            ));
+        }
+        let workloads = self.interfaces.workloads.iter().map(|(index, one)| (*index, one.mtu));
+        let bridges = self.interfaces.bridges.iter().map(|(index, one)| (*index, one.mtu));
+        for (index, size) in workloads.chain(bridges) {
+            let role = DeviceRole::Workload as u8;
+            wanted.push((index, Device { role, mtu: mtu(size), ..Device::default() }));
+        }
+        let gone: Vec<u32> = self
+            .tables
+            .devices
+            .elements()?
+            .into_iter()
+            .map(|(index, _)| index)
+            .filter(|index| !wanted.iter().any(|(other, _)| other == index))
+            .collect();
+        self.tables.devices.update(&wanted)?;
+        self.tables.devices.remove(&gone)?;
+        Ok(())
+    }
+
+    fn has_xdp(&self, ifindex: u32) -> bool {
+        self.hookup.is_attached(ifindex, Point::UplinkXdp)
+    }
+
+    /// Attaches to interfaces that are new, and detaches from those that are none of ours any more.
+    /// At the start an uplink that can't be had is an error; a pod may be gone before we get to it.
+    fn attach(&mut self, at_start: bool) -> Result<()> {
+        for (index, uplink) in &self.interfaces.uplinks {
+            for point in [Point::UplinkIn, Point::UplinkOut] {
+                if self.hookup.is_attached(*index, point) {
+                    continue;
+                }
+                let outcome =
+                    self.hookup.attach_tc(&mut self.programs, *index, &uplink.name, point);
+                match outcome {
+                    Err(error) if at_start => return Err(error.into()),
+                    outcome => report(outcome.map_err(Into::into), "uplink not attached"),
+                }
+            }
+            if !self.hookup.is_attached(*index, Point::UplinkXdp)
+                && let Err(error) = self.hookup.attach_xdp(
+                    &mut self.programs,
+                    *index,
+                    &uplink.name,
+                    self.options.xdp,
+                )
+                && self.notes.insert(format!("{error}; TC does all the work there"))
+            {
+                tracing::warn!(%error, "TC does all the work there");
+            }
+        }
+        for (index, workload) in &self.interfaces.workloads {
+            for point in [Point::WorkloadIn, Point::WorkloadOut] {
+                if self.hookup.is_attached(*index, point) {
+                    continue;
+                }
+                let outcome =
+                    self.hookup.attach_tc(&mut self.programs, *index, &workload.name, point);
+                report(outcome.map_err(Into::into), "pod's interface not attached");
+            }
+        }
+        let (uplinks, workloads) = (&self.interfaces.uplinks, &self.interfaces.workloads);
+        self.hookup
+            .retain(|index, point| match point {
+                Point::UplinkXdp | Point::UplinkIn | Point::UplinkOut => {
+                    uplinks.contains_key(&index)
+                }
+                Point::WorkloadIn | Point::WorkloadOut => workloads.contains_key(&index),
+            })
+            .context("can't detach from interfaces that are gone")?;
+        // Whether XDP can send is known only now.
+        self.write_devices()
+    }
+
+    fn warn_of_settings(&self) {
+        for uplink in self.interfaces.uplinks.values() {
+            let forwarding = match Forwarding::read(&uplink.name) {
+                Ok(forwarding) => forwarding,
+                Err(error) => {
+                    tracing::warn!(%error, "can't tell whether packets are forwarded");
+                    continue;
+                }
+            };
+            for (family, forwards) in [("ipv4", forwarding.v4), ("ipv6", forwarding.v6)] {
+                if forwards == Some(false) {
+                    tracing::warn!(
+                        setting = format!("net.{family}.conf.{}.forwarding", uplink.name),
+                        "is 0: node ports will not reach endpoints on other nodes; set it to 1"
+                    );
+                }
+            }
+        }
+    }
+
+    fn tell(&self) -> Result<()> {
+        let services = self.writer.services().map(|(key, id)| ServiceState {
+            id,
+            service: key.service.to_string(),
+            port: key.port.clone(),
+            protocol: key.protocol.to_string(),
+            family: key.family.to_string(),
+        });
+        let state = State {
+            pid: process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            attached: self.hookup.attached().cloned().collect(),
+            notes: self.notes.iter().cloned().collect(),
+            services: services.collect(),
+            problems: self.snapshot.problems.iter().map(Problem::to_string).collect(),
+        };
+        Ok(state.write(&self.options.state_file)?)
+    }
+}
+
+/// The settings of new tables, or of old ones: their secret stays, because flows are found by it.
+fn settings(tables: &Tables, clock: Clock) -> Result<Settings> {
+    let hash_key = match tables.hash_key() {
+        SETTINGS_WITHOUT_HASH => {
+            let mut secret = [0_u64; 2];
+            getrandom::fill(bytemuck::bytes_of_mut(&mut secret))
+                .context("the kernel gave no random numbers for the secret that tuples are hashed with")?;
+            secret
+        }
+        key => key,
+    };
+    let sysctls = Sysctls::read()?;
+    let node_ports = (NODE_PORTS.first, NODE_PORTS.last);
+    let snat_ports =
+        devices::snat_ports(sysctls.local_ports, node_ports, &sysctls.reserved_ports)
+            .context("net.ipv4.ip_local_port_range and ip_local_reserved_ports leave no ports for source NAT; make one of them smaller")?;
+    Ok(Settings {
+        snat_ports,
+        graduate_udp: true,
+        touch_interval: clock.hz,
+        hash_key,
+    })
+}
+
+fn report(outcome: Result<()>, what: &'static str) {
+    if let Err(error) = outcome {
+        tracing::error!(error = format!("{error:#}"), "{what}");
+    }
+}

@@ -1,0 +1,32 @@
+//! The only place that knows aya: loads the programs, attaches them, and makes the maps say what
+//! was compiled. What a Service means is decided elsewhere; here are only desired tables.
+//!
+//! - [`Pins`]: the directory in bpffs that outlives a run, and the lock on it.
+//! - [`Programs`]: the loaded object and where it is attached.
+//! - [`Tables`]: handles on the maps. [`Writer`]: desired against actual, in an order in which no
+//!   packet sees a dangling reference.
+//! - [`Clock`], [`collect`]: the flows' time, and the end of those that expired.
+
+mod areas;
+mod attach;
+mod batch;
+mod clock;
+pub mod collect;
+mod error;
+mod hash_table;
+mod ids;
+mod mapped;
+mod object;
+mod pins;
+mod read_back;
+mod tables;
+mod writer;
+
+pub use attach::{AttachError, Attached, Hookup, Mode, Point, TcMode, XdpMode};
+pub use clock::Clock;
+pub use error::DataplaneError;
+pub use object::{Programs, Sizes};
+pub use pins::Pins;
+pub use read_back::{FoundBackend, FoundService, read_back};
+pub use tables::{SETTINGS_WITHOUT_HASH, Settings, Tables};
+pub use writer::{Changes, Writer};

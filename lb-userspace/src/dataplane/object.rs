@@ -1,0 +1,150 @@
+//! The compiled programs, part of this binary, and their loading.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::MapError,
+    programs::{Program, ProgramError, SchedClassifier, Xdp},
+};
+
+use super::{DataplaneError, Pins};
+
+/// The object that lb-ebpf was compiled to.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
+
+/// Maps that are pinned: all but the compiler's own.
+pub const MAPS: [&str; 17] = [
+    "BACKENDS",
+    "BACKEND_PORTS",
+    "CONFIG",
+    "COUNTERS",
+    "DEVICES",
+    "DRAFT_V4",
+    "DRAFT_V6",
+    "FLOWS_V4",
+    "FLOWS_V6",
+    "FRONTENDS_V4",
+    "FRONTENDS_V6",
+    "FRONTEND_PORTS",
+    "NEW_FLOWS_V4",
+    "NEW_FLOWS_V6",
+    "SERVICES",
+    "SERVICE_STATS",
+    "SLOTS",
+];
+
+/// How many elements the tables have room for. Arrays and the first generation of flows take their
+/// memory at once, hash tables as they fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Services, counted per port and family; 16 bytes each, and 24 on every CPU.
+    pub services: u32,
+    /// Frontends, in each family.
+    pub frontends: u32,
+    /// Backends; 32 bytes each.
+    pub backends: u32,
+    /// Slots of all selection tables together; 8 bytes each.
+    pub slots: u32,
+    /// Flow entries that can be evicted, in each family; two for each connection.
+    pub new_flows: u32,
+    /// Flow entries that can't, in each family; two for each connection.
+    pub flows: u32,
+    /// Interfaces.
+    pub devices: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            services: 1 << 16,
+            frontends: 1 << 18,
+            backends: 1 << 17,
+            slots: 1 << 19,
+            new_flows: 1 << 17,
+            flows: 1 << 20,
+            devices: 1 << 12,
+        }
+    }
+}
+
+/// The programs, loaded.
+#[derive(Debug)]
+pub struct Programs {
+    ebpf: Ebpf,
+}
+
+impl Programs {
+    /// Names of the programs, as the kernel shows them.
+    pub const NAMES: [&'static str; 6] =
+        ["lb_xdp", "lb_uplink_in", "lb_uplink_out", "lb_workload_in", "lb_workload_out", "lb_clock"];
+
+    /// Loads maps and programs. Maps that are pinned are taken as they are, others made and pinned.
+    pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Self, DataplaneError> {
+        let mut loader = EbpfLoader::new();
+        for (map, entries) in [
+            ("BACKENDS", sizes.backends),
+            ("DEVICES", sizes.devices),
+            ("FLOWS_V4", sizes.flows),
+            ("FLOWS_V6", sizes.flows),
+            ("FRONTENDS_V4", sizes.frontends),
+            ("FRONTENDS_V6", sizes.frontends),
+            ("NEW_FLOWS_V4", sizes.new_flows),
+            ("NEW_FLOWS_V6", sizes.new_flows),
+            ("SERVICES", sizes.services),
+            ("SERVICE_STATS", sizes.services),
+            ("SLOTS", sizes.slots),
+        ] {
+            loader.map_max_entries(map, entries);
+        }
+        for map in MAPS {
+            loader.map_pin_path(map, pins.maps().join(map));
+        }
+        let ebpf = loader
+            .load(OBJECT)
+            .map_err(|source| DataplaneError::Object { source: Box::new(source) })?;
+        let mut programs = Self { ebpf };
+        for name in Self::NAMES {
+            programs.load_program(name).map_err(|source| DataplaneError::Program {
+                program: name,
+                source: Box::new(source),
+            })?;
+        }
+        Ok(programs)
+    }
+
+    fn load_program(&mut self, name: &'static str) -> Result<(), ProgramError> {
+        match self.ebpf.program_mut(name) {
+            Some(Program::Xdp(program)) => program.load(),
+            Some(Program::SchedClassifier(program)) => program.load(),
+            _ => Err(missing(name)),
+        }
+    }
+
+    /// The XDP program.
+    pub fn xdp(&mut self) -> Result<&mut Xdp, ProgramError> {
+        match self.ebpf.program_mut("lb_xdp") {
+            Some(Program::Xdp(program)) => Ok(program),
+            _ => Err(missing("lb_xdp")),
+        }
+    }
+
+    /// A TC program.
+    pub fn classifier(
+        &mut self,
+        name: &'static str,
+    ) -> Result<&mut SchedClassifier, ProgramError> {
+        match self.ebpf.program_mut(name) {
+            Some(Program::SchedClassifier(program)) => Ok(program),
+            _ => Err(missing(name)),
+        }
+    }
+
+    /// A program of either kind.
+    pub fn program(&self, name: &'static str) -> Option<&Program> {
+        self.ebpf.program(name)
+    }
+}
+
+/// The object is part of this binary: that a program is missing in it is a mistake of the build.
+fn missing(name: &'static str) -> ProgramError {
+    ProgramError::MapError(MapError::InvalidName { name: name.to_owned() })
+}

@@ -1,0 +1,218 @@
+//! Handles on the maps, by their pins: for the control program, and for whoever only looks.
+
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+use lb_common::{
+    addr::{Ipv4, Ipv6},
+    hash,
+    tables::{
+        Backend, BackendRef, Config, Device, Flow, FlowKey, FrontendKey, PortSet, Service,
+        ServiceCounters, SnatPorts,
+    },
+    verdict::COUNTERS,
+};
+
+use super::{DataplaneError, Pins, hash_table::HashTable, mapped::MappedArray};
+
+/// All maps of an instance.
+pub struct Tables {
+    pub(super) config: MappedArray<Config>,
+    pub(super) frontend_ports: MappedArray<u64>,
+    pub(super) backend_ports: MappedArray<u64>,
+    pub(super) services: MappedArray<Service>,
+    pub(super) slots: MappedArray<BackendRef>,
+    pub(super) backends: MappedArray<Backend>,
+    /// IPv4 frontends.
+    pub frontends_v4: HashTable<FrontendKey<Ipv4>, u32>,
+    /// IPv6 frontends.
+    pub frontends_v6: HashTable<FrontendKey<Ipv6>, u32>,
+    /// Interfaces.
+    pub devices: HashTable<u32, Device>,
+    /// IPv4 flows that can be evicted.
+    pub new_flows_v4: HashTable<FlowKey<Ipv4>, Flow<Ipv4>>,
+    /// IPv6 flows that can be evicted.
+    pub new_flows_v6: HashTable<FlowKey<Ipv6>, Flow<Ipv6>>,
+    /// IPv4 flows that can't.
+    pub flows_v4: HashTable<FlowKey<Ipv4>, Flow<Ipv4>>,
+    /// IPv6 flows that can't.
+    pub flows_v6: HashTable<FlowKey<Ipv6>, Flow<Ipv6>>,
+    counters: PerCpuArray<MapData, PodU64>,
+    service_stats: PerCpuArray<MapData, PodCounters>,
+}
+
+/// aya asks for its own marker on map values; these are the two that go through it.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+struct PodU64(u64);
+
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+struct PodCounters(ServiceCounters);
+
+// SAFETY: plain data without padding.
+unsafe impl aya::Pod for PodU64 {}
+// SAFETY: plain data without padding, `bytemuck::Pod` itself.
+unsafe impl aya::Pod for PodCounters {}
+
+/// What the control program tells the programs beside the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The ports for SNAT.
+    pub snat_ports: SnatPorts,
+    /// Whether flows without a handshake may move to the table that evicts nothing.
+    pub graduate_udp: bool,
+    /// Jiffies after which a packet renews its flow's age.
+    pub touch_interval: u32,
+    /// The secret under which tuples are hashed.
+    pub hash_key: hash::Key,
+}
+
+/// The hash key of tables that nobody has configured yet.
+pub const SETTINGS_WITHOUT_HASH: hash::Key = [0; 2];
+
+fn open(pins: &Pins, name: &'static str) -> Result<MapData, DataplaneError> {
+    MapData::from_pin(pins.maps().join(name))
+        .map_err(|source| DataplaneError::Map { map: name, source: Some(Box::new(source)) })
+}
+
+fn table<K: bytemuck::Pod, V: bytemuck::Pod>(
+    pins: &Pins,
+    name: &'static str,
+) -> Result<HashTable<K, V>, DataplaneError> {
+    HashTable::new(name, open(pins, name)?)
+}
+
+fn mapped<T: bytemuck::Pod>(
+    pins: &Pins,
+    name: &'static str,
+) -> Result<MappedArray<T>, DataplaneError> {
+    MappedArray::map(name, &open(pins, name)?)
+}
+
+fn per_cpu<V: aya::Pod>(
+    pins: &Pins,
+    name: &'static str,
+) -> Result<PerCpuArray<MapData, V>, DataplaneError> {
+    PerCpuArray::try_from(Map::PerCpuArray(open(pins, name)?))
+        .map_err(|source| DataplaneError::Map { map: name, source: Some(Box::new(source)) })
+}
+
+impl Tables {
+    /// Opens the pinned maps of an instance.
+    pub fn open(pins: &Pins) -> Result<Self, DataplaneError> {
+        Ok(Self {
+            config: mapped(pins, "CONFIG")?,
+            frontend_ports: mapped(pins, "FRONTEND_PORTS")?,
+            backend_ports: mapped(pins, "BACKEND_PORTS")?,
+            services: mapped(pins, "SERVICES")?,
+            slots: mapped(pins, "SLOTS")?,
+            backends: mapped(pins, "BACKENDS")?,
+            frontends_v4: table(pins, "FRONTENDS_V4")?,
+            frontends_v6: table(pins, "FRONTENDS_V6")?,
+            devices: table(pins, "DEVICES")?,
+            new_flows_v4: table(pins, "NEW_FLOWS_V4")?,
+            new_flows_v6: table(pins, "NEW_FLOWS_V6")?,
+            flows_v4: table(pins, "FLOWS_V4")?,
+            flows_v6: table(pins, "FLOWS_V6")?,
+            counters: per_cpu(pins, "COUNTERS")?,
+            service_stats: per_cpu(pins, "SERVICE_STATS")?,
+        })
+    }
+
+    /// The secret in the maps; zero if there is none yet.
+    pub fn hash_key(&self) -> hash::Key {
+        self.config.load(0).hash_key
+    }
+
+    /// Writes the settings; the epoch stays, or begins at 1.
+    pub fn set_settings(&self, settings: Settings) {
+        let epoch = self.config.load(0).epoch.max(1);
+        self.config.store(
+            0,
+            &Config {
+                epoch,
+                snat_ports: settings.snat_ports,
+                graduate_udp: u32::from(settings.graduate_udp),
+                touch_interval: settings.touch_interval,
+                hash_key: settings.hash_key,
+            },
+        );
+    }
+
+    /// Lets flows without a handshake move to the table that evicts nothing, or not.
+    pub fn set_graduate_udp(&self, graduate: bool) {
+        let mut config = self.config.load(0);
+        config.graduate_udp = u32::from(graduate);
+        self.config.store(0, &config);
+    }
+
+    /// Moves the epoch: every cached way out is looked up again.
+    pub fn move_epoch(&self) {
+        let mut config = self.config.load(0);
+        config.epoch = config.epoch.wrapping_add(1).max(1);
+        self.config.store(0, &config);
+    }
+
+    /// The backend with this id, if there is one.
+    pub fn backend(&self, id: u32) -> Option<Backend> {
+        (id < self.backends.len())
+            .then(|| self.backends.load(id))
+            .filter(|backend| backend.generation != 0)
+    }
+
+    /// All backends and their ids.
+    pub fn backends(&self) -> impl Iterator<Item = (u32, Backend)> + '_ {
+        (0..self.backends.len()).filter_map(|id| self.backend(id).map(|backend| (id, backend)))
+    }
+
+    /// A service's line.
+    pub fn service(&self, id: u32) -> Service {
+        self.services.load(id)
+    }
+
+    /// The ports in one of the two sets, for tests and audits.
+    pub(super) fn set_port(ports: &MappedArray<u64>, port: u16, present: bool) {
+        let (word, bit) = PortSet::position(lb_common::addr::Port::from_host(port));
+        let old = ports.load(word);
+        ports.store(word, &if present { old | bit } else { old & !bit });
+    }
+
+    /// A counter, summed over the CPUs.
+    pub fn counter(&self, index: u32) -> Result<u64, DataplaneError> {
+        debug_assert!(index < COUNTERS);
+        let values = self.counters.get(&index, 0).map_err(|source| DataplaneError::Map {
+            map: "COUNTERS",
+            source: Some(Box::new(source)),
+        })?;
+        Ok(values.iter().map(|value| value.0).sum())
+    }
+
+    /// What was counted for a service, summed over the CPUs.
+    pub fn service_counters(&self, service: u32) -> Result<ServiceCounters, DataplaneError> {
+        let values = self.service_stats.get(&service, 0).map_err(|source| {
+            DataplaneError::Map { map: "SERVICE_STATS", source: Some(Box::new(source)) }
+        })?;
+        Ok(values.iter().fold(ServiceCounters::default(), |sum, PodCounters(one)| {
+            ServiceCounters {
+                packets: sum.packets + one.packets,
+                bytes: sum.bytes + one.bytes,
+                flows: sum.flows + one.flows,
+            }
+        }))
+    }
+
+    /// Sets what was counted for a service back to nothing.
+    pub(super) fn reset_service_counters(&mut self, service: u32) -> Result<(), DataplaneError> {
+        let failed = |source| DataplaneError::MapOperation {
+            action: "write to",
+            map: "SERVICE_STATS",
+            source,
+        };
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| failed(source))?;
+        let zeros = PerCpuValues::try_from(vec![PodCounters(ServiceCounters::default()); cpus])
+            .map_err(failed)?;
+        self.service_stats.set(service, zeros, 0).map_err(|source| DataplaneError::Map {
+            map: "SERVICE_STATS",
+            source: Some(Box::new(source)),
+        })
+    }
+}

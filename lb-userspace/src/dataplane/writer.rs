@@ -1,0 +1,489 @@
+//! Makes the maps say what was compiled: desired against actual, writing what differs, in an order
+//! in which no packet sees a dangling reference.
+//!
+//! Forward: ports, backends, tables, services, frontends. Backward: frontends, services, tables,
+//! backends, ports. Numbers and areas that are freed rest before they are given again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Instant,
+};
+
+use lb_common::{
+    addr::{Ipv4, Ipv6, Port},
+    tables::{Backend, BackendRef, FrontendKey, Selection, Service},
+    wire::Protocol as WireProtocol,
+};
+
+use super::{
+    DataplaneError, FoundService, Tables,
+    areas::{Area, Areas},
+    ids::Ids,
+    mapped::MappedArray,
+};
+use crate::{
+    compile::{BackendKey, Desired, DesiredService, Frontend, ServiceKey},
+    model::Protocol,
+};
+
+/// How much was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Services that are new, changed or gone.
+    pub services: usize,
+    /// Frontends stored or removed.
+    pub frontends: usize,
+    /// Backends stored or removed.
+    pub backends: usize,
+}
+
+impl Changes {
+    /// Whether anything was written.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+/// What the maps say of a service.
+#[derive(Debug, Default)]
+struct Live {
+    id: u32,
+    backends: BTreeMap<BackendKey, BackendRef>,
+    /// The slots of both scopes; equal ones share an area.
+    internal: (Vec<BackendKey>, Area),
+    external: (Vec<BackendKey>, Area),
+}
+
+/// Which ports occur how often, and the map that says whether they do.
+#[derive(Debug, Default)]
+struct PortCounts(BTreeMap<u16, u32>);
+
+/// The mirror of the maps, and what may be given out.
+#[derive(Debug)]
+pub struct Writer {
+    services: BTreeMap<ServiceKey, Live>,
+    frontends: BTreeMap<Frontend, u32>,
+    /// Services of an earlier run, until the first call of [`Writer::apply`] has claimed its own.
+    found: BTreeMap<u32, FoundService>,
+    service_ids: Ids,
+    backend_ids: Ids,
+    areas: Areas,
+    generation: u32,
+    frontend_ports: PortCounts,
+    backend_ports: PortCounts,
+}
+
+impl Writer {
+    /// A writer for maps that hold what was found in them.
+    pub fn new(tables: &Tables, found: BTreeMap<u32, FoundService>) -> Self {
+        let backends = || found.values().flat_map(|service| &service.backends);
+        let mut areas = Areas::new(tables.slots.len());
+        for area in found.values().flat_map(FoundService::areas) {
+            // Two that overlap can't come from us; whichever comes second is built anew.
+            areas.reserve(area);
+        }
+        let mut writer = Self {
+            services: BTreeMap::new(),
+            frontends: BTreeMap::new(),
+            service_ids: Ids::new(tables.services.len(), &found.keys().copied().collect()),
+            backend_ids: Ids::new(
+                tables.backends.len(),
+                &backends().map(|backend| backend.reference.id).collect(),
+            ),
+            areas,
+            generation: backends().map(|one| one.reference.generation).max().unwrap_or(0),
+            frontend_ports: PortCounts::default(),
+            backend_ports: PortCounts::default(),
+            found: BTreeMap::new(),
+        };
+        for (id, service) in &found {
+            for frontend in &service.frontends {
+                writer.frontends.insert(*frontend, *id);
+                writer.frontend_ports.add(&tables.frontend_ports, frontend.port);
+            }
+            for backend in &service.backends {
+                writer.backend_ports.add(&tables.backend_ports, backend.key.port);
+            }
+        }
+        writer.found = found;
+        writer
+    }
+
+    /// All services and their numbers.
+    pub fn services(&self) -> impl Iterator<Item = (&ServiceKey, u32)> {
+        self.services.iter().map(|(key, live)| (key, live.id))
+    }
+
+    /// Makes the maps say what is desired. On an error what was written so far stays, consistent,
+    /// and the next call goes on.
+    pub fn apply(
+        &mut self,
+        tables: &mut Tables,
+        desired: &Desired,
+    ) -> Result<Changes, DataplaneError> {
+        let mut changes = Changes::default();
+        for (key, service) in &desired.services {
+            if self.store_service(tables, key, service, &mut changes)? {
+                changes.services += 1;
+            }
+        }
+        self.store_frontends(tables, desired, &mut changes)?;
+        self.remove_frontends(tables, desired, &mut changes)?;
+        let gone: Vec<ServiceKey> = self
+            .services
+            .keys()
+            .filter(|key| !desired.services.contains_key(key))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.remove_service(tables, &key, &mut changes);
+        }
+        for (id, service) in std::mem::take(&mut self.found) {
+            self.remove_found(tables, id, &service, &mut changes);
+        }
+        Ok(changes)
+    }
+
+    /// Stores backends, tables and the service's line; returns whether anything differed.
+    fn store_service(
+        &mut self,
+        tables: &mut Tables,
+        key: &ServiceKey,
+        desired: &DesiredService,
+        changes: &mut Changes,
+    ) -> Result<bool, DataplaneError> {
+        let is_new = !self.services.contains_key(key);
+        if is_new {
+            let live = self.begin_service(tables, desired)?;
+            self.services.insert(key.clone(), live);
+        }
+        let now = Instant::now();
+        let mut live = self.services.remove(key).unwrap_or_default();
+        let outcome = self.update_service(tables, key, desired, &mut live, changes, now);
+        self.services.insert(key.clone(), live);
+        Ok(outcome? || is_new)
+    }
+
+    /// A number for a new service: the one under which an earlier run served one of its frontends.
+    fn begin_service(
+        &mut self,
+        tables: &mut Tables,
+        desired: &DesiredService,
+    ) -> Result<Live, DataplaneError> {
+        let earlier = desired
+            .frontends
+            .iter()
+            .filter_map(|frontend| self.frontends.get(frontend))
+            .find(|id| self.found.contains_key(id))
+            .copied();
+        if let Some((id, found)) = earlier.and_then(|id| self.found.remove_entry(&id)) {
+            return Ok(live_again(tables, id, &found));
+        }
+        let id = self.service_ids.take(Instant::now()).ok_or(DataplaneError::Full {
+            what: "services",
+            wanted: 1,
+            capacity: self.service_ids.capacity(),
+            option: "--max-services",
+        })?;
+        tables.reset_service_counters(id)?;
+        Ok(Live { id, ..Live::default() })
+    }
+
+    fn update_service(
+        &mut self,
+        tables: &Tables,
+        key: &ServiceKey,
+        desired: &DesiredService,
+        live: &mut Live,
+        changes: &mut Changes,
+        now: Instant,
+    ) -> Result<bool, DataplaneError> {
+        let mut changed = false;
+        for backend in desired.backends.keys() {
+            if !live.backends.contains_key(backend) {
+                let reference = self.store_backend(tables, key, live.id, *backend, now)?;
+                live.backends.insert(*backend, reference);
+                changes.backends += 1;
+                changed = true;
+            }
+        }
+        changed |= self.store_tables(tables, desired, live, now)?;
+        let gone: Vec<BackendKey> = live
+            .backends
+            .keys()
+            .filter(|backend| !desired.backends.contains_key(backend))
+            .copied()
+            .collect();
+        for backend in gone {
+            if let Some(reference) = live.backends.remove(&backend) {
+                self.remove_backend(tables, backend, reference, now);
+                changes.backends += 1;
+                changed = true;
+            }
+        }
+        Ok(changed)
+    }
+
+    fn store_backend(
+        &mut self,
+        tables: &Tables,
+        key: &ServiceKey,
+        service: u32,
+        backend: BackendKey,
+        now: Instant,
+    ) -> Result<BackendRef, DataplaneError> {
+        let id = self.backend_ids.take(now).ok_or(DataplaneError::Full {
+            what: "backends",
+            wanted: 1,
+            capacity: self.backend_ids.capacity(),
+            option: "--max-backends",
+        })?;
+        self.generation = self.generation.wrapping_add(1).max(1);
+        let reference = BackendRef { id, generation: self.generation };
+        self.backend_ports.add(&tables.backend_ports, backend.port);
+        tables.backends.store(
+            id,
+            &Backend {
+                generation: reference.generation,
+                service,
+                address: match backend.address {
+                    IpAddr::V4(address) => Ipv6::mapped(address.into()),
+                    IpAddr::V6(address) => address.into(),
+                },
+                port: Port::from_host(backend.port),
+                protocol: wire(key.protocol).0,
+                reserved: [0; 5],
+            },
+        );
+        Ok(reference)
+    }
+
+    fn remove_backend(
+        &mut self,
+        tables: &Tables,
+        key: BackendKey,
+        reference: BackendRef,
+        now: Instant,
+    ) {
+        tables.backends.clear(reference.id);
+        self.backend_ids.give_back(reference.id, now);
+        self.backend_ports.remove(&tables.backend_ports, key.port);
+    }
+
+    /// Publishes both selections if they differ from what is there.
+    fn store_tables(
+        &mut self,
+        tables: &Tables,
+        desired: &DesiredService,
+        live: &mut Live,
+        now: Instant,
+    ) -> Result<bool, DataplaneError> {
+        let (internal, external) = (&desired.internal.slots, &desired.external.slots);
+        if *internal == live.internal.0 && *external == live.external.0 {
+            return Ok(false);
+        }
+        let inner = self.build(tables, internal, &live.backends, now)?;
+        let outer = if internal == external {
+            inner
+        } else {
+            self.build(tables, external, &live.backends, now)?
+        };
+        tables.services.store(
+            live.id,
+            &Service { internal: selection(inner), external: selection(outer) },
+        );
+        let (old_inner, old_outer) = (live.internal.1, live.external.1);
+        self.areas.give_back(old_inner, now);
+        if old_outer != old_inner {
+            self.areas.give_back(old_outer, now);
+        }
+        live.internal = (internal.clone(), inner);
+        live.external = (external.clone(), outer);
+        Ok(true)
+    }
+
+    /// Writes a table into a fresh area.
+    fn build(
+        &mut self,
+        tables: &Tables,
+        slots: &[BackendKey],
+        backends: &BTreeMap<BackendKey, BackendRef>,
+        now: Instant,
+    ) -> Result<Area, DataplaneError> {
+        if slots.is_empty() {
+            return Ok(Area::default());
+        }
+        let full = |capacity| DataplaneError::Full {
+            what: "slots of selection tables",
+            wanted: u32::try_from(slots.len()).unwrap_or(u32::MAX),
+            capacity,
+            option: "--max-slots",
+        };
+        let len = u32::try_from(slots.len())
+            .ok()
+            .filter(|len| *len <= Selection::MAX_LEN)
+            .ok_or(full(Selection::MAX_LEN))?;
+        let area = self.areas.take(len, now).ok_or(full(self.areas.capacity()))?;
+        for (slot, backend) in (area.base..).zip(slots) {
+            // Every slot names one of the service's own backends, which are stored before.
+            tables.slots.store(slot, &backends.get(backend).copied().unwrap_or_default());
+        }
+        Ok(area)
+    }
+
+    /// Stores the frontends of all services. A frontend that moved to another service is replaced
+    /// in place: at no time is it nobody's.
+    fn store_frontends(
+        &mut self,
+        tables: &Tables,
+        desired: &Desired,
+        changes: &mut Changes,
+    ) -> Result<(), DataplaneError> {
+        let mut stored = Vec::new();
+        for (key, service) in &desired.services {
+            let id = self.services.get(key).map(|live| live.id).unwrap_or_default();
+            let differing =
+                service.frontends.iter().filter(|one| self.frontends.get(one) != Some(&id));
+            stored.extend(differing.map(|frontend| (*frontend, id)));
+        }
+        for (frontend, _) in &stored {
+            if !self.frontends.contains_key(frontend) {
+                self.frontend_ports.add(&tables.frontend_ports, frontend.port);
+            }
+        }
+        let (v4, v6) = by_family(stored.iter().copied());
+        tables.frontends_v4.update(&v4)?;
+        tables.frontends_v6.update(&v6)?;
+        changes.frontends += stored.len();
+        self.frontends.extend(stored);
+        Ok(())
+    }
+
+    fn remove_frontends(
+        &mut self,
+        tables: &Tables,
+        desired: &Desired,
+        changes: &mut Changes,
+    ) -> Result<(), DataplaneError> {
+        let wanted: BTreeSet<&Frontend> =
+            desired.services.values().flat_map(|service| &service.frontends).collect();
+        let gone: Vec<(Frontend, u32)> = self
+            .frontends
+            .iter()
+            .filter(|(frontend, _)| !wanted.contains(frontend))
+            .map(|(frontend, id)| (*frontend, *id))
+            .collect();
+        let (v4, v6) = by_family(gone.iter().copied());
+        tables.frontends_v4.remove(&v4.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
+        tables.frontends_v6.remove(&v6.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
+        for (frontend, _) in &gone {
+            self.frontends.remove(frontend);
+            self.frontend_ports.remove(&tables.frontend_ports, frontend.port);
+        }
+        changes.frontends += gone.len();
+        Ok(())
+    }
+
+    fn remove_service(&mut self, tables: &Tables, key: &ServiceKey, changes: &mut Changes) {
+        let Some(live) = self.services.remove(key) else { return };
+        let now = Instant::now();
+        tables.services.clear(live.id);
+        self.areas.give_back(live.internal.1, now);
+        if live.external.1 != live.internal.1 {
+            self.areas.give_back(live.external.1, now);
+        }
+        changes.services += 1;
+        changes.backends += live.backends.len();
+        for (backend, reference) in live.backends {
+            self.remove_backend(tables, backend, reference, now);
+        }
+        self.service_ids.give_back(live.id, now);
+    }
+
+    fn remove_found(
+        &mut self,
+        tables: &Tables,
+        id: u32,
+        found: &FoundService,
+        changes: &mut Changes,
+    ) {
+        let now = Instant::now();
+        tables.services.clear(id);
+        for area in found.areas() {
+            self.areas.give_back(area, now);
+        }
+        changes.services += 1;
+        changes.backends += found.backends.len();
+        for backend in &found.backends {
+            self.remove_backend(tables, backend.key, backend.reference, now);
+        }
+        self.service_ids.give_back(id, now);
+    }
+}
+
+/// A service of an earlier run as this one's.
+fn live_again(tables: &Tables, id: u32, found: &FoundService) -> Live {
+    let names: BTreeMap<BackendRef, BackendKey> =
+        found.backends.iter().map(|backend| (backend.reference, backend.key)).collect();
+    let table = |selection: Selection| {
+        let area = Area { base: selection.base(), len: selection.len() };
+        // A slot that names no backend of the service makes the table differ from any desired one.
+        let slots = (area.base..area.base.saturating_add(area.len))
+            .take_while(|slot| *slot < tables.slots.len())
+            .filter_map(|slot| names.get(&tables.slots.load(slot)).copied())
+            .collect();
+        (slots, area)
+    };
+    Live {
+        id,
+        backends: found.backends.iter().map(|backend| (backend.key, backend.reference)).collect(),
+        internal: table(found.line.internal),
+        external: table(found.line.external),
+    }
+}
+
+fn selection(area: Area) -> Selection {
+    Selection::new(area.base, area.len).unwrap_or(Selection::EMPTY)
+}
+
+const fn wire(protocol: Protocol) -> WireProtocol {
+    match protocol {
+        Protocol::Tcp => WireProtocol::TCP,
+        Protocol::Udp => WireProtocol::UDP,
+        Protocol::Sctp => WireProtocol(132),
+    }
+}
+
+type ByFamily = (Vec<(FrontendKey<Ipv4>, u32)>, Vec<(FrontendKey<Ipv6>, u32)>);
+
+fn by_family(frontends: impl Iterator<Item = (Frontend, u32)>) -> ByFamily {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for (frontend, id) in frontends {
+        let (port, protocol) = (Port::from_host(frontend.port), wire(frontend.protocol));
+        match frontend.address {
+            IpAddr::V4(address) => v4.push((FrontendKey::new(address.into(), port, protocol), id)),
+            IpAddr::V6(address) => v6.push((FrontendKey::new(address.into(), port, protocol), id)),
+        }
+    }
+    (v4, v6)
+}
+
+impl PortCounts {
+    fn add(&mut self, ports: &MappedArray<u64>, port: u16) {
+        let count = self.0.entry(port).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            Tables::set_port(ports, port, true);
+        }
+    }
+
+    fn remove(&mut self, ports: &MappedArray<u64>, port: u16) {
+        let Some(count) = self.0.get_mut(&port) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(&port);
+            Tables::set_port(ports, port, false);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What the interfaces are to us: uplinks, workloads, bridges with workloads behind them, and which of
+//! the node's addresses serve what. Pure: a snapshot and the operator's wishes in, a decision out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A shell pattern for interface names: `*`, `?`, `[…]`.
+pub use glob::Pattern;
+
+use super::error::DeviceError;
+use super::snapshot::{Address, Devices, Link};
+
+/// What the operator asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Names of the uplinks (`--uplink`), at least one.
+    pub uplinks: Vec<String>,
+    /// Patterns for the names of workloads (`--workload`). `None`: every veth that is no uplink, ports
+    /// of bridges too. Say it where a veth leads elsewhere than to a pod.
+    pub workloads: Option<Vec<Pattern>>,
+}
+
+impl Selection {
+    fn wants_as_workload(&self, link: &Link) -> bool {
+        match &self.workloads {
+            None => link.kind.as_deref() == Some("veth"),
+            Some(patterns) => patterns.iter().any(|pattern| pattern.matches(&link.name)),
+        }
+    }
+}
+
+/// What the interfaces are to us, by interface index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Classified {
+    /// Towards other machines.
+    pub uplinks: BTreeMap<u32, Uplink>,
+    /// Host-side ends of what leads to pods. No uplink is among them.
+    pub workloads: BTreeMap<u32, Workload>,
+    /// Bridges with a workload as a port: routes to such pods lead over them.
+    pub bridges: BTreeMap<u32, Bridge>,
+    /// Where node ports are served: usable addresses of global scope, neither loopback nor link-local,
+    /// of all interfaces but workloads; an address that is routed to the node stands on `lo`.
+    pub node_addresses: BTreeSet<IpAddr>,
+    /// Names of interfaces that a pattern matches, but which can't be workloads because they carry
+    /// no Ethernet frames. For the operator to know; `lo` is never meant.
+    pub unsupported: BTreeMap<u32, String>,
+}
+
+/// An interface towards other machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// The interface's name.
+    pub name: String,
+    /// Largest layer-3 packet, in bytes.
+    pub mtu: u32,
+    /// As in [`Link::kind`].
+    pub kind: Option<String>,
+    /// Source of IPv4 packets that leave here in the node's name; `None`: no uplink has one.
+    pub snat_v4: Option<Ipv4Addr>,
+    /// Source of IPv6 packets that leave here in the node's name; `None`: no uplink has one.
+    pub snat_v6: Option<Ipv6Addr>,
+}
+
+/// The host-side end of what leads to a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// The interface's name.
+    pub name: String,
+    /// Largest layer-3 packet, in bytes.
+    pub mtu: u32,
+}
+
+/// A bridge with workloads as ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// The interface's name.
+    pub name: String,
+    /// Largest layer-3 packet, in bytes.
+    pub mtu: u32,
+}
+
+/// Decides what the interfaces are. Where an uplink also matches a workload's pattern, it is an uplink.
+/// Fails if no uplink is named, if one does not exist, or if one carries no Ethernet frames.
+pub fn classify(devices: &Devices, selection: &Selection) -> Result<Classified, DeviceError> {
+    let uplinks = uplinks(devices, &selection.uplinks)?;
+    let (workloads, unsupported): (Vec<&Link>, Vec<&Link>) = devices
+        .links
+        .values()
+        .filter(|link| !uplinks.contains_key(&link.index) && !link.is_loopback)
+        .filter(|link| selection.wants_as_workload(link))
+        .partition(|link| link.is_ethernet);
+    let bridges = workloads.iter().filter_map(|link| bridge_of(devices, link));
+    let bridges = bridges
+        .map(|b| {
+            (
+                b.index,
+                Bridge {
+                    name: b.name.clone(),
+                    mtu: b.mtu,
+                },
+            )
+        })
+        .collect();
+    let workloads: BTreeMap<_, _> = workloads
+        .iter()
+        .map(|link| {
+            (
+                link.index,
+                Workload {
+                    name: link.name.clone(),
+                    mtu: link.mtu,
+                },
+            )
+        })
+        .collect();
+    Ok(Classified {
+        node_addresses: node_addresses(devices, &workloads),
+        uplinks,
+        workloads,
+        bridges,
+        unsupported: unsupported
+            .iter()
+            .map(|link| (link.index, link.name.clone()))
+            .collect(),
+    })
+}
+
+fn uplinks(devices: &Devices, names: &[String]) -> Result<BTreeMap<u32, Uplink>, DeviceError> {
+    if names.is_empty() {
+        return Err(DeviceError::NoUplink {
+            existing: devices.names(),
+        });
+    }
+    let links = names
+        .iter()
+        .map(|name| uplink(devices, name))
+        .collect::<Result<Vec<&Link>, DeviceError>>()?;
+    let any_v4 = links.iter().find_map(|link| snat_source(link, v4));
+    let any_v6 = links.iter().find_map(|link| snat_source(link, v6));
+    let describe = |link: &Link| Uplink {
+        name: link.name.clone(),
+        mtu: link.mtu,
+        kind: link.kind.clone(),
+        snat_v4: snat_source(link, v4).or(any_v4),
+        snat_v6: snat_source(link, v6).or(any_v6),
+    };
+    Ok(links
+        .into_iter()
+        .map(|link| (link.index, describe(link)))
+        .collect())
+}
+
+fn uplink<'a>(devices: &'a Devices, name: &str) -> Result<&'a Link, DeviceError> {
+    let link = devices
+        .by_name(name)
+        .ok_or_else(|| DeviceError::UnknownUplink {
+            name: name.to_owned(),
+            existing: devices.names(),
+        })?;
+    if link.is_ethernet {
+        return Ok(link);
+    }
+    let other = if link.is_loopback {
+        "loopback"
+    } else {
+        "of another kind"
+    };
+    let kind = link.kind.as_deref().unwrap_or(other).to_owned();
+    Err(DeviceError::UplinkWithoutEthernet {
+        name: name.to_owned(),
+        kind,
+    })
+}
+
+fn bridge_of<'a>(devices: &'a Devices, port: &Link) -> Option<&'a Link> {
+    let master = devices.links.get(&port.master?)?;
+    (master.kind.as_deref() == Some("bridge")).then_some(master)
+}
+
+fn node_addresses(devices: &Devices, workloads: &BTreeMap<u32, Workload>) -> BTreeSet<IpAddr> {
+    devices
+        .links
+        .values()
+        .filter(|link| !workloads.contains_key(&link.index))
+        .flat_map(|link| &link.addresses)
+        .filter(|address| is_of_the_node(address))
+        .map(|address| address.ip)
+        .collect()
+}
+
+/// The source to give to packets that leave by a link: its oldest address that is meant to last.
+fn snat_source<T>(link: &Link, of_family: fn(IpAddr) -> Option<T>) -> Option<T> {
+    link.addresses
+        .iter()
+        .filter(|address| is_of_the_node(address) && !address.deprecated && !address.secondary)
+        .find_map(|address| of_family(address.ip))
+}
+
+/// Others reach the node by this address.
+fn is_of_the_node(address: &Address) -> bool {
+    let special = match address.ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_multicast(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast(),
+    };
+    address.global && !address.tentative && !special
+}
+
+fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn v6(ip: IpAddr) -> Option<Ipv6Addr> {
+    match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(ip),
+    }
+}
+
+#[cfg(test)]
+mod tests;

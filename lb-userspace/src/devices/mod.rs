@@ -1,0 +1,26 @@
+//! What `lb` knows of the node's interfaces: which there are, which are uplinks and workloads, which
+//! addresses the node has, and when a cached next hop is no longer to be trusted. Read by netlink and
+//! from `/proc/sys/net`, in the network namespace of the thread that asks; told by the kernel, never
+//! polled.
+//!
+//! - [`DeviceWatch`]: the interfaces as they are ([`Devices`]), then every [`Change`].
+//! - [`classify`]: from what there is and what the operator asked for to uplinks and workloads.
+//! - [`Sysctls`], [`Forwarding`]: settings of the kernel that decide whether and how we can work.
+//! - [`snat_ports`]: the ports that nobody else hands out.
+//!
+//! Attaching programs and writing maps don't belong here, nor routes to service addresses.
+
+mod classify;
+mod error;
+mod netlink;
+mod ports;
+mod snapshot;
+mod sysctl;
+mod watch;
+
+pub use classify::{Bridge, Classified, Pattern, Selection, Uplink, Workload, classify};
+pub use error::DeviceError;
+pub use ports::snat_ports;
+pub use snapshot::{Address, Devices, Link, Mac};
+pub use sysctl::{Forwarding, Sysctls};
+pub use watch::{Change, DeviceWatch};

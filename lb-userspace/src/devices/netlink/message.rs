@@ -1,0 +1,230 @@
+//! From the bytes of a route netlink message to what we want to know of it.
+//!
+//! Only the attributes that we use are decoded. New kernels add attributes and lengthen old ones all
+//! the time; what we don't read can't keep us from seeing an interface.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{
+    DecodeError, NetlinkDeserializable, NetlinkHeader, NlaBuffer, NlasIterator, parse_ip, parse_u32,
+};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressHeader, AddressHeaderFlags, AddressScope, CacheInfo};
+use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType};
+use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourHeader};
+use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
+
+use crate::devices::snapshot::{Address, Link};
+
+// include/uapi/linux/rtnetlink.h, since Linux 5.3; libc lacks them.
+const RTM_NEWNEXTHOP: u16 = 104;
+const RTM_DELNEXTHOP: u16 = 105;
+
+/// What follows the netlink header starts with one of these (`struct ifinfomsg`, `ifaddrmsg`, `ndmsg`),
+/// then come attributes.
+const LINK_HEADER: usize = 16;
+const ADDRESS_HEADER: usize = 8;
+const NEIGHBOUR_HEADER: usize = 12;
+
+/// States of a neighbour in which packets are sent to it (the kernel's `NUD_VALID`).
+const VALID: u16 = libc::NUD_PERMANENT
+    | libc::NUD_NOARP
+    | libc::NUD_REACHABLE
+    | libc::NUD_PROBE
+    | libc::NUD_STALE
+    | libc::NUD_DELAY;
+
+/// What a message tells us. News and the answers to a dump look the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    /// An interface is like this; its addresses are told apart from it.
+    Link(Link),
+    /// The interface of this index is gone.
+    LinkGone(u32),
+    /// The interface of this index has an address.
+    Address(u32, Address),
+    /// The interface of this index has lost an address.
+    AddressGone(u32, Address),
+    /// A neighbour, by interface and address, has this link-layer address; `None`: packets can't be
+    /// sent to it now. Empty where the interface needs none.
+    Neighbour(u32, IpAddr, Option<Box<[u8]>>),
+    /// A route, a rule or a next hop has come, gone or changed.
+    RouteChanged,
+    /// Nothing for us.
+    Irrelevant,
+}
+
+impl NetlinkDeserializable for Message {
+    type Error = DecodeError;
+
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
+        match header.message_type {
+            libc::RTM_NEWLINK => link(payload),
+            libc::RTM_DELLINK => link_gone(payload),
+            libc::RTM_NEWADDR => address(payload, Self::Address),
+            libc::RTM_DELADDR => address(payload, Self::AddressGone),
+            libc::RTM_NEWNEIGH => neighbour(payload, true),
+            libc::RTM_DELNEIGH => neighbour(payload, false),
+            libc::RTM_NEWROUTE | libc::RTM_DELROUTE => route(payload),
+            libc::RTM_NEWRULE | libc::RTM_DELRULE | RTM_NEWNEXTHOP | RTM_DELNEXTHOP => {
+                Ok(Self::RouteChanged)
+            }
+            _ => Ok(Self::Irrelevant),
+        }
+    }
+}
+
+fn link(payload: &[u8]) -> Result<Message, DecodeError> {
+    let header = LinkHeader::parse(payload)?;
+    // AF_BRIDGE: what the bridge has to say about its port. AF_UNSPEC tells the same and more.
+    if header.interface_family != AddressFamily::Unspec {
+        return Ok(Message::Irrelevant);
+    }
+    let mut link = Link {
+        index: header.index,
+        is_ethernet: header.link_layer_type == LinkLayerType::Ether,
+        is_loopback: header.link_layer_type == LinkLayerType::Loopback,
+        up: header.flags.contains(LinkFlags::Up),
+        ..Link::default()
+    };
+    for attribute in attributes(payload, LINK_HEADER) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match attribute.kind() {
+            libc::IFLA_IFNAME => link.name = text(value),
+            libc::IFLA_MTU => link.mtu = parse_u32(value)?,
+            libc::IFLA_ADDRESS => link.mac = value.try_into().ok(),
+            libc::IFLA_MASTER => link.master = Some(parse_u32(value)?),
+            libc::IFLA_LINKINFO => link.kind = kind(value)?,
+            libc::IFLA_LINK_NETNSID => link.peer_is_elsewhere = true,
+            _ => {}
+        }
+    }
+    // News of wireless devices come as a message with nothing else in it.
+    Ok(if link.name.is_empty() {
+        Message::Irrelevant
+    } else {
+        Message::Link(link)
+    })
+}
+
+fn link_gone(payload: &[u8]) -> Result<Message, DecodeError> {
+    let header = LinkHeader::parse(payload)?;
+    // AF_BRIDGE: it left its bridge, and is still there.
+    Ok(match header.interface_family {
+        AddressFamily::Unspec => Message::LinkGone(header.index),
+        _ => Message::Irrelevant,
+    })
+}
+
+/// `IFLA_INFO_KIND` out of `IFLA_LINKINFO`.
+fn kind(link_info: &[u8]) -> Result<Option<String>, DecodeError> {
+    for attribute in attributes(link_info, 0) {
+        let attribute = attribute?;
+        if attribute.kind() == libc::IFLA_INFO_KIND {
+            return Ok(Some(text(attribute.value())));
+        }
+    }
+    Ok(None)
+}
+
+fn address(payload: &[u8], message: fn(u32, Address) -> Message) -> Result<Message, DecodeError> {
+    let header = AddressHeader::parse(payload)?;
+    if !is_ip(header.family) {
+        return Ok(Message::Irrelevant);
+    }
+    let (mut local, mut other, mut created) = (None, None, 0);
+    for attribute in attributes(payload, ADDRESS_HEADER) {
+        let attribute = attribute?;
+        match attribute.kind() {
+            libc::IFA_LOCAL => local = Some(parse_ip(attribute.value())?),
+            libc::IFA_ADDRESS => other = Some(parse_ip(attribute.value())?),
+            libc::IFA_CACHEINFO => created = CacheInfo::parse(attribute.value())?.cstamp,
+            _ => {}
+        }
+    }
+    // IFA_ADDRESS is the other end where there is one, and else the address once more (IPv4) or only
+    // there (IPv6).
+    let ip = local.or(other).ok_or("an address message has no address")?;
+    let not_usable = AddressHeaderFlags::Tentative
+        | AddressHeaderFlags::Optimistic
+        | AddressHeaderFlags::Dadfailed;
+    Ok(message(
+        header.index,
+        Address {
+            ip,
+            prefix_length: header.prefix_len,
+            peer: other.filter(|&other| other != ip),
+            global: header.scope == AddressScope::Universe,
+            tentative: header.flags.intersects(not_usable),
+            deprecated: header.flags.contains(AddressHeaderFlags::Deprecated),
+            secondary: header.flags.contains(AddressHeaderFlags::Secondary),
+            created,
+        },
+    ))
+}
+
+fn neighbour(payload: &[u8], exists: bool) -> Result<Message, DecodeError> {
+    let header = NeighbourHeader::parse(payload)?;
+    // Others are a bridge's or a VXLAN's forwarding entries, and addresses we answer for (proxy).
+    if !is_ip(header.family) || header.flags.contains(NeighbourFlags::Proxy) {
+        return Ok(Message::Irrelevant);
+    }
+    let (mut ip, mut hardware) = (None, Box::default());
+    for attribute in attributes(payload, NEIGHBOUR_HEADER) {
+        let attribute = attribute?;
+        match attribute.kind() {
+            libc::NDA_DST => ip = Some(parse_ip(attribute.value())?),
+            libc::NDA_LLADDR => hardware = Box::from(attribute.value()),
+            _ => {}
+        }
+    }
+    let ip = ip.ok_or("a neighbour message has no address")?;
+    // The kernel keeps entries for multicast and its own loopback traffic, too: never a next hop.
+    if ip.is_multicast() || ip.is_loopback() || ip.is_unspecified() {
+        return Ok(Message::Irrelevant);
+    }
+    let valid = exists && u16::from(header.state) & VALID != 0;
+    Ok(Message::Neighbour(
+        header.ifindex,
+        ip,
+        valid.then_some(hardware),
+    ))
+}
+
+fn route(payload: &[u8]) -> Result<Message, DecodeError> {
+    let header = RouteHeader::parse(payload)?;
+    // Every address of the node brings some of these into the local table; and clones are the
+    // kernel's own cache. No packet of ours is sent on by them.
+    let own = matches!(
+        header.kind,
+        RouteType::Local | RouteType::Broadcast | RouteType::Anycast | RouteType::Multicast
+    );
+    let noise = own && header.table == libc::RT_TABLE_LOCAL;
+    let cached = header.flags.contains(RouteFlags::Cloned);
+    Ok(if noise || cached {
+        Message::Irrelevant
+    } else {
+        Message::RouteChanged
+    })
+}
+
+fn is_ip(family: AddressFamily) -> bool {
+    matches!(family, AddressFamily::Inet | AddressFamily::Inet6)
+}
+
+/// The attributes after a header that was parsed, hence is there.
+fn attributes(
+    payload: &[u8],
+    header: usize,
+) -> impl Iterator<Item = Result<NlaBuffer<&[u8]>, DecodeError>> {
+    NlasIterator::new(&payload[header..])
+}
+
+/// A string of the kernel's, which ends with a zero.
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! A Service as the data plane's side sees it. How one is read from an API object stands in the
+//! modules below, by field.
+
+mod cluster_ips;
+mod labels;
+mod ports;
+mod read;
+
+use std::{fmt, net::IpAddr, num::NonZeroU16, ops::RangeInclusive};
+
+use super::{Family, ServiceName};
+
+pub(super) use labels::left_alone;
+pub(super) use ports::{number, protocol};
+
+/// The range that Kubernetes keeps for node ports by default.
+pub const NODE_PORTS: NodePortRange = NodePortRange {
+    first: 30000,
+    last: 32767,
+};
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its type.
+    pub service_type: ServiceType,
+    /// Whether it is proxied by us.
+    pub proxying: Proxying,
+    /// Its cluster IPs, at most one of each family; empty for headless and `ExternalName` ones.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Its ports, in the manifest's order. Each (number, protocol) and each name occurs once.
+    pub ports: Vec<ServicePort>,
+}
+
+/// `spec.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServiceType {
+    /// An address inside of the cluster.
+    ClusterIp,
+    /// The same, and a port on every node.
+    NodePort,
+    /// The same, and an address from a load balancer.
+    LoadBalancer,
+    /// A name in DNS for something elsewhere.
+    ExternalName,
+}
+
+/// Whether a Service's addresses are proxied by us, and if not, why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proxying {
+    /// By us.
+    Here,
+    /// It has no cluster IP (`clusterIP: None`); DNS gives out the endpoints.
+    Headless,
+    /// DNS gives out another name.
+    ExternalName,
+    /// A label (`service.kubernetes.io/service-proxy-name` or `…/headless`) says that it is another
+    /// proxy's.
+    LeftAlone,
+}
+
+/// One port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// The name; `None` only if it is the Service's one port.
+    pub name: Option<String>,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port on the cluster IP.
+    pub port: Port,
+    /// The port on the pods. With `EndpointSlices` it decides nothing: the slice's port of the same
+    /// name carries the number.
+    pub target: TargetPort,
+    /// The port on every node.
+    pub node_port: Option<Port>,
+}
+
+/// `spec.ports[].targetPort`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// The same number on every pod.
+    Number(Port),
+    /// A name that each pod gives its own number to.
+    Name(String),
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// A port number, 1 to 65535.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port(NonZeroU16);
+
+/// A range of node ports, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodePortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+impl Service {
+    /// The families that it is served in: those of its cluster IPs.
+    pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
+        self.cluster_ips.iter().copied().map(Family::of)
+    }
+}
+
+impl Port {
+    /// The number, if it is one that a port can have.
+    pub const fn new(number: u16) -> Option<Self> {
+        match NonZeroU16::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// The number, in the machine's byte order.
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl NodePortRange {
+    /// The range as the standard library has it.
+    pub const fn ports(self) -> RangeInclusive<u16> {
+        self.first..=self.last
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for NodePortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}
+
+impl fmt::Display for ServiceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ClusterIp => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::LoadBalancer => "LoadBalancer",
+            Self::ExternalName => "ExternalName",
+        })
+    }
+}

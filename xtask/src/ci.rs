@@ -1,0 +1,16 @@
+//! `cargo xtask ci`: what must hold before a change goes in.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{lint, test};
+
+/// Everything that must pass: lint, then test
+#[derive(Args)]
+pub struct Options {}
+
+/// Runs the verb.
+pub fn run(_: &Options) -> Result<()> {
+    lint::run(&lint::Options {})?;
+    test::run(&test::Options::default())
+}

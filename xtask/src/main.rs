@@ -8,6 +8,7 @@ use clap::Parser;
 mod build;
 mod ci;
 mod command;
+mod demo;
 mod lint;
 mod root;
 mod run;
@@ -23,6 +24,7 @@ mod workspace;
 enum Verb {
     Build(build::Options),
     Run(run::Options),
+    Demo(demo::Options),
     Setup(setup::Options),
     Test(test::Options),
     Lint(lint::Options),
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let done = match Verb::parse() {
         Verb::Build(options) => build::run(&options),
         Verb::Run(options) => run::run(&options),
+        Verb::Demo(options) => demo::run(&options),
         Verb::Setup(options) => setup::run(&options),
         Verb::Test(options) => test::run(&options),
         Verb::Lint(options) => lint::run(&options),

@@ -1,1 +1,356 @@
-//! x
+//! Every reason to drop a packet, with the state of the world that gives it.
+
+use core::mem::take;
+
+use lb_common::{
+    hook::Hook,
+    host::HostPacket,
+    packet::Packet as PacketMemory,
+    pipeline::{self, Route},
+    tables::SnatPorts,
+    verdict::{DropReason, Event, Verdict},
+    wire::{Header, L4},
+};
+use lb_tests::{
+    lab::cast::{Family, Host, OUTSIDE},
+    packet::{Packet, checksums_ok, flags},
+};
+
+use crate::{
+    traffic::{At, POD_IN, UPLINK_IN, XDP, carrying, each, request},
+    world::{Front, LOCAL, MTU, POD, REMOTE, SNAT_PORTS, UPLINK, World},
+};
+
+/// A request that is dropped.
+#[derive(Clone, Copy)]
+struct Case {
+    client: Host,
+    front: Front,
+    backend: Host,
+    at: At,
+    /// What is wrong with the world.
+    spoil: fn(&mut World, Family, L4),
+    /// What is wrong with the packet.
+    dress: fn(Packet) -> Packet,
+    reason: DropReason,
+    events: &'static [u32],
+}
+
+const GOOD: Case = Case {
+    client: OUTSIDE,
+    front: Front::Node,
+    backend: REMOTE,
+    at: UPLINK_IN,
+    spoil: |_, _, _| {},
+    dress: |packet| packet,
+    reason: DropReason::NoBackend,
+    events: &[],
+};
+
+/// The packet is dropped for this reason, untouched, with nothing written, in both families and
+/// both transports, at TC and at XDP.
+fn check(case: Case) {
+    each(|family, l4| {
+        for at in [case.at, At { xdp: true, ..case.at }] {
+            let mut world = World::new(&[case.backend]);
+            (case.spoil)(&mut world, family, l4);
+            let before = world.snapshot();
+            let packet = (case.dress)(request(family, l4, case.client, case.front));
+            world
+                .send(at, &packet)
+                .is(Err(case.reason), &packet, case.events);
+            assert_eq!(world.snapshot(), before, "{:?}", case.reason);
+        }
+    });
+}
+
+#[test]
+fn a_service_without_endpoints_drops() {
+    check(Case {
+        spoil: |world, family, l4| world.choose_from(Front::Node, family, l4, &[]),
+        ..GOOD
+    });
+}
+
+#[test]
+fn a_service_that_is_not_there_yet_drops() {
+    check(Case {
+        spoil: |world, _, _| world.tables.services.clear(),
+        ..GOOD
+    });
+}
+
+#[test]
+fn a_selection_beyond_the_slots_drops() {
+    check(Case {
+        spoil: |world, _, _| world.tables.slots.clear(),
+        ..GOOD
+    });
+}
+
+#[test]
+fn a_slot_of_a_removed_backend_drops() {
+    check(Case {
+        spoil: |world, family, l4| world.set_generation(REMOTE, family, l4, 0),
+        reason: DropReason::BackendGone,
+        ..GOOD
+    });
+}
+
+#[test]
+fn without_ports_for_snat_there_is_no_way_to_a_remote_backend_or_to_oneself() {
+    let no_ports = Case {
+        spoil: |world, _, _| world.tables.config.snat_ports = SnatPorts::default(),
+        reason: DropReason::SourcePortsExhausted,
+        ..GOOD
+    };
+    check(no_ports);
+    check(Case {
+        client: POD,
+        front: Front::Cluster,
+        backend: POD,
+        at: POD_IN,
+        ..no_ports
+    });
+}
+
+#[test]
+fn a_full_flow_table_drops() {
+    let full = Case {
+        spoil: |world, _, _| world.tables.new_limit = 0,
+        reason: DropReason::FlowTableFull,
+        ..GOOD
+    };
+    check(full);
+    // Room for one of the two halves only: it is taken back.
+    check(Case {
+        spoil: |world, _, _| world.tables.new_limit = 1,
+        ..full
+    });
+    check(Case {
+        backend: LOCAL,
+        ..full
+    });
+}
+
+#[test]
+fn tables_that_were_made_without_a_draft_drop() {
+    check(Case {
+        spoil: |world, _, _| {
+            let tables = &mut world.tables;
+            let (v4, v6) = (take(&mut tables.v4), take(&mut tables.v6));
+            tables.v4.frontends = v4.frontends;
+            tables.v6.frontends = v6.frontends;
+        },
+        reason: DropReason::FlowTableFull,
+        ..GOOD
+    });
+}
+
+#[test]
+fn a_backend_without_a_route_drops() {
+    check(Case {
+        spoil: |world, family, _| world.route(family, REMOTE, Route::None),
+        reason: DropReason::NoRoute,
+        ..GOOD
+    });
+}
+
+#[test]
+fn a_node_that_does_not_forward_drops() {
+    check(Case {
+        spoil: |world, family, _| world.route(family, REMOTE, Route::ForwardingOff),
+        reason: DropReason::ForwardingOff,
+        ..GOOD
+    });
+}
+
+#[test]
+fn a_way_over_an_interface_that_is_not_ours_drops() {
+    check(Case {
+        spoil: |world, _, _| {
+            world.tables.devices.remove(&UPLINK);
+        },
+        reason: DropReason::EgressUnmanaged,
+        ..GOOD
+    });
+}
+
+#[test]
+fn an_uplink_without_an_address_of_the_family_drops() {
+    check(Case {
+        spoil: |world, family, _| {
+            let uplink = world.tables.devices.get_mut(&UPLINK).unwrap();
+            match family {
+                Family::V4 => uplink.snat_v4 = Default::default(),
+                Family::V6 => uplink.snat_v6 = Default::default(),
+            }
+        },
+        reason: DropReason::NoSourceAddress,
+        ..GOOD
+    });
+}
+
+/// A flow that goes on already, of which a packet then is dropped.
+fn check_later(case: Case) {
+    each(|family, l4| {
+        for at in [case.at, At { xdp: true, ..case.at }] {
+            let mut world = World::new(&[case.backend]);
+            let first = request(family, l4, case.client, case.front);
+            let begun = world.send(UPLINK_IN, &first);
+            assert_eq!(begun.outcome, Ok(Verdict::Transmit(UPLINK)));
+            (case.spoil)(&mut world, family, l4);
+            let before = world.snapshot();
+            let packet = (case.dress)(carrying(first, l4, flags::ACK));
+            world
+                .send(at, &packet)
+                .is(Err(case.reason), &packet, case.events);
+            assert_eq!(world.snapshot(), before, "{:?}", case.reason);
+        }
+    });
+}
+
+#[test]
+fn a_packet_at_the_end_of_its_time_to_live_is_not_sent_on() {
+    for dress in [|packet: Packet| packet.ttl(1), |packet: Packet| packet.ttl(0)] {
+        check_later(Case {
+            dress,
+            reason: DropReason::TtlExpired,
+            ..GOOD
+        });
+    }
+}
+
+#[test]
+fn a_packet_that_does_not_fit_its_egress_is_not_sent_on() {
+    // IPv6 with TCP is the longest: 60 bytes of headers.
+    check_later(Case {
+        dress: |packet| packet.payload(&[0; MTU as usize]),
+        reason: DropReason::TooBig,
+        ..GOOD
+    });
+}
+
+#[test]
+fn a_packet_that_will_be_cut_up_is_measured_by_its_segments() {
+    each(|family, l4| {
+        let world = World::new(&[REMOTE]);
+        let first = request(family, l4, OUTSIDE, Front::Node);
+        world.send(UPLINK_IN, &first);
+        let long = carrying(first, l4, flags::ACK).payload(&[7; 9_000]);
+        let header_len = match (family, l4) {
+            (Family::V4, L4::Tcp) => 40,
+            (Family::V4, L4::Udp) => 28,
+            (Family::V6, L4::Tcp) => 60,
+            (Family::V6, L4::Udp) => 48,
+        };
+        let cut = |segment_payload| At {
+            segment_payload,
+            ..UPLINK_IN
+        };
+        let fits = u32::from(MTU) - header_len;
+        let sent = world.send(cut(fits), &long);
+        assert_eq!(sent.outcome, Ok(Verdict::Transmit(UPLINK)));
+        assert!(checksums_ok(&sent.frame));
+        let sent = world.send(cut(fits + 1), &long);
+        sent.is(Err(DropReason::TooBig), &long, &[]);
+    });
+}
+
+#[test]
+fn a_flow_whose_way_is_gone_when_the_epoch_moves_drops() {
+    fn moved(world: &mut World, family: Family, route: Route) {
+        world.tables.config.epoch += 1;
+        world.route(family, REMOTE, route);
+    }
+    check_later(Case {
+        spoil: |world, family, _| moved(world, family, Route::None),
+        reason: DropReason::NoRoute,
+        ..GOOD
+    });
+    check_later(Case {
+        spoil: |world, family, _| moved(world, family, Route::Local),
+        reason: DropReason::NoRoute,
+        ..GOOD
+    });
+    check_later(Case {
+        spoil: |world, family, _| moved(world, family, Route::ForwardingOff),
+        reason: DropReason::ForwardingOff,
+        ..GOOD
+    });
+}
+
+/// A packet that can be read and not written, as one in memory that is shared.
+struct ReadOnly(HostPacket<true>);
+
+impl PacketMemory for ReadOnly {
+    const COMPLETE: bool = true;
+
+    fn header<H: Header>(&self, offset: usize) -> Option<&H> {
+        self.0.header(offset)
+    }
+
+    fn header_mut<H: Header>(&mut self, _: usize) -> Option<&mut H> {
+        None
+    }
+
+    fn len(&self) -> u32 {
+        self.0.len()
+    }
+
+    fn segment_payload(&self) -> u32 {
+        self.0.segment_payload()
+    }
+
+    fn ifindex(&self) -> u32 {
+        self.0.ifindex()
+    }
+}
+
+#[test]
+fn a_packet_that_cannot_be_written_is_dropped() {
+    for backend in [LOCAL, REMOTE] {
+        each(|family, l4| {
+            let world = World::new(&[backend]);
+            let frame = request(family, l4, OUTSIDE, Front::Node).build();
+            let mut packet = ReadOnly(HostPacket::new(frame.clone(), UPLINK));
+            let outcome = pipeline::run(&mut packet, &world.tables, Hook::UplinkIn, world.now);
+            assert_eq!(outcome, Err(DropReason::Unwritable));
+            assert_eq!(packet.0.frame, frame);
+            let counters = world.tables.counters();
+            assert_eq!(counters[&(DropReason::Unwritable as u32)], 1);
+            assert_eq!(counters[&(Event::FlowCreated as u32)], 1);
+        });
+    }
+}
+
+#[test]
+fn when_all_source_ports_are_taken_the_next_client_is_dropped() {
+    each(|family, l4| {
+        let mut world = World::new(&[REMOTE]);
+        world.tables.config.snat_ports.count = 4;
+        let first_port = 40_000;
+        let ask = |world: &World, at, port| {
+            let packet = request(family, l4, OUTSIDE, Front::Node);
+            world.send(at, &packet.from(OUTSIDE, port))
+        };
+        let mut refused = 0;
+        for port in first_port..first_port + 40 {
+            match ask(&world, UPLINK_IN, port).outcome {
+                Ok(verdict) => assert_eq!(verdict, Verdict::Transmit(UPLINK)),
+                Err(reason) => {
+                    assert_eq!(reason, DropReason::SourcePortsExhausted);
+                    assert_eq!(ask(&world, XDP, port).outcome, Err(reason));
+                    refused += 1;
+                }
+            }
+        }
+        assert!((36..40).contains(&refused), "{refused}");
+
+        // Those who have a port go on; with the whole range there is room again.
+        world.tables.config.snat_ports = SNAT_PORTS;
+        for port in first_port..first_port + 40 {
+            assert!(ask(&world, UPLINK_IN, port).outcome.is_ok());
+        }
+    });
+}

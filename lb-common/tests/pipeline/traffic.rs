@@ -95,22 +95,24 @@ impl Sent {
     }
 }
 
-/// Source and destination address and port of a frame without options.
+/// Source and destination address and port of a frame with an IPv4 or IPv6 header.
 pub fn tuple(frame: &[u8]) -> (SocketAddr, SocketAddr) {
-    let port = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
-    if frame[12..14] == [0x08, 0x00] {
-        let ip = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&frame[at..at + 4]).unwrap());
-        (
-            SocketAddr::new(ip(26), port(34)),
-            SocketAddr::new(ip(30), port(36)),
-        )
-    } else {
-        let ip = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).unwrap());
-        (
-            SocketAddr::new(ip(22), port(54)),
-            SocketAddr::new(ip(38), port(56)),
-        )
-    }
+    let four = frame[12..14] == [0x08, 0x00];
+    let l4 = 14 + if four { usize::from(frame[14] & 0xf) * 4 } else { 40 };
+    let ip = |which: usize| -> IpAddr {
+        if four {
+            let at = 26 + 4 * which;
+            <[u8; 4]>::try_from(&frame[at..at + 4]).unwrap().into()
+        } else {
+            let at = 22 + 16 * which;
+            <[u8; 16]>::try_from(&frame[at..at + 16]).unwrap().into()
+        }
+    };
+    let socket = |which: usize| {
+        let at = l4 + 2 * which;
+        SocketAddr::new(ip(which), u16::from_be_bytes([frame[at], frame[at + 1]]))
+    };
+    (socket(0), socket(1))
 }
 
 impl World {

@@ -63,6 +63,8 @@ struct ServiceReport {
     name: Option<ServiceState>,
     frontends: Vec<String>,
     backends: Vec<String>,
+    /// How many slots clients inside the cluster choose from; 0: nobody answers.
+    slots: u32,
     packets: u64,
     bytes: u64,
     flows: u64,
@@ -226,6 +228,7 @@ impl ServiceReport {
             name: name.cloned(),
             frontends,
             backends,
+            slots: found.line.internal.len(),
             packets: counters.packets,
             bytes: counters.bytes,
             flows: counters.flows,

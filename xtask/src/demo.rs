@@ -1,0 +1,265 @@
+//! `cargo xtask demo`: a small cluster of network namespaces on this machine, `lb` on its first
+//! node, real requests through it, and a table of who answered.
+
+mod report;
+
+use std::{
+    ffi::OsStr,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use lb_tests::{
+    lab::{
+        Cluster,
+        cast::{self, Family},
+    },
+    manifests::{Endpoint, Manifests, Service},
+    process::LoadBalancer,
+    traffic::{EchoServer, Protocol, Session, many, request},
+};
+
+use crate::{build, command, root::Root, setup};
+use report::Report;
+
+/// Show the main job: a cluster of namespaces, lb on a node, real requests, who answered
+///
+/// Builds everything, installing what it needs. Nothing of this machine's own network is touched:
+/// the cluster lives in network namespaces and goes away at the end.
+#[derive(Args)]
+pub struct Options {
+    /// Leave the cluster up at the end, and say what to try in it
+    #[arg(long)]
+    keep: bool,
+
+    /// Requests for each row of the table
+    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    requests: u64,
+
+    /// The `lb` binary, when it is built already (the part that runs as root is told by this)
+    #[arg(long, hide = true)]
+    binary: Option<PathBuf>,
+}
+
+const NAME: &str = "demo";
+const PORT: u16 = 80;
+const BACKEND_PORT: u16 = 8080;
+const NODE_PORT: u16 = 30080;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// For requests that are expected to fail.
+const BRIEFLY: Duration = Duration::from_millis(500);
+
+/// The pods behind the service: two on the node that runs `lb`, one elsewhere.
+const BACKENDS: [(u8, u8); 3] = [(1, 1), (1, 2), (2, 1)];
+/// The backend that is removed.
+const REMOVED: (u8, u8) = (1, 2);
+/// The pod that is a client.
+const CLIENT: (u8, u8) = (1, 3);
+
+/// Builds as whoever calls, then shows as root.
+pub fn run(options: &Options) -> Result<()> {
+    if let Some(binary) = &options.binary {
+        return show(binary, options);
+    }
+    setup::for_lab()?;
+    let binary = build::lb(false, &[])?;
+    let root = Root::attended().context("the demo needs root for its network namespaces; run: sudo -E cargo xtask demo")?;
+    if root == Root::Ours {
+        return show(&binary, options);
+    }
+    let mut again = root.command(std::env::current_exe()?, [] as [(&str, &OsStr); 0]);
+    again.args(["demo", "--requests", &options.requests.to_string(), "--binary"]).arg(&binary);
+    if options.keep {
+        again.arg("--keep");
+    }
+    command::run(&mut again)
+}
+
+fn show(binary: &Path, options: &Options) -> Result<()> {
+    step("a cluster of network namespaces: a client outside, two nodes, three pods on each");
+    let cluster = Cluster::builder().nodes(2).pods(3).named(NAME).start()?;
+    let mut servers = Vec::new();
+    for pod in BACKENDS {
+        servers.extend(serve(&cluster, pod)?);
+    }
+    let service = service();
+    let manifests = Manifests::new()?;
+    manifests.write_service(&service, &endpoints(&BACKENDS))?;
+
+    step("without lb, nobody answers at the service's addresses");
+    expect_silence(&cluster)?;
+
+    step(&format!("lb run --manifests {} --uplink eth0   (on node1)", manifests.path().display()));
+    let mut lb = start(binary, &cluster, &manifests)?;
+
+    step(&format!("{} requests for each row; who answered?", options.requests));
+    let mut report = Report::new(&BACKENDS.map(pod_name));
+    ask_all(&cluster, options, &mut report)?;
+    println!("{report}\n");
+
+    step(&format!("{} is removed while connections are open", pod_name(REMOVED)));
+    let mut sessions = open_sessions(&cluster)?;
+    let rest: Vec<(u8, u8)> = BACKENDS.into_iter().filter(|pod| *pod != REMOVED).collect();
+    manifests.write_endpoints(&service, &endpoints(&rest))?;
+    lb.wait_for("the removal", |status| {
+        let gone = cast::pod(REMOVED.0, REMOVED.1).v4.to_string();
+        !status["services"].to_string().contains(&gone)
+    })?;
+    let mut report = Report::new(&BACKENDS.map(pod_name));
+    ask_all(&cluster, options, &mut report)?;
+    println!("{report}\n");
+    ensure!(report.answers_of(&pod_name(REMOVED)) == 0, "the removed endpoint still got requests");
+    let undisturbed = check_sessions(&mut sessions)?;
+    println!("  {undisturbed} open connections to the other endpoints go on undisturbed\n");
+
+    if options.keep {
+        return leave(binary, cluster, servers, manifests, lb);
+    }
+    step("lb is stopped and detaches; again nobody answers");
+    let status = lb.stop()?;
+    ensure!(status.success(), "lb ended with {status}:\n{}", lb.log());
+    expect_silence(&cluster)?;
+    step("everything is removed");
+    drop(sessions);
+    drop(servers);
+    drop(cluster);
+    println!("\nEvery request was answered by way of the programs that lb had attached.");
+    Ok(())
+}
+
+fn step(what: &str) {
+    println!("• {what}");
+    // Progress that can't be shown is no reason to stop.
+    let _ = std::io::stdout().flush();
+}
+
+fn pod_name(pod: (u8, u8)) -> String {
+    format!("node{} pod{}", pod.0, pod.1)
+}
+
+fn service() -> Service {
+    Service {
+        name: "echo",
+        cluster_ips: Family::BOTH.map(|family| cast::service(family, 10)).to_vec(),
+        port: PORT,
+        node_port: Some(NODE_PORT),
+    }
+}
+
+fn endpoints(pods: &[(u8, u8)]) -> Vec<Endpoint> {
+    let both = pods.iter().flat_map(|(node, pod)| {
+        Family::BOTH.map(|family| cast::pod(*node, *pod).socket(family, BACKEND_PORT))
+    });
+    both.map(Endpoint::ready).collect()
+}
+
+fn serve(cluster: &Cluster, pod: (u8, u8)) -> Result<Vec<EchoServer>> {
+    let mut servers = Vec::new();
+    for family in Family::BOTH {
+        for protocol in Protocol::BOTH {
+            let address = cast::pod(pod.0, pod.1).ip(family);
+            let namespace = cluster.pod(pod.0, pod.1);
+            let name = pod_name(pod).replace(' ', "-");
+            servers.push(EchoServer::start(namespace, &name, address, BACKEND_PORT, protocol)?);
+        }
+    }
+    Ok(servers)
+}
+
+fn start(binary: &Path, cluster: &Cluster, manifests: &Manifests) -> Result<LoadBalancer> {
+    let directory = manifests.path().to_str().context("the directory for temporary files has a strange name")?;
+    let arguments = ["--manifests", directory, "--uplink", "eth0"];
+    let name = format!("lb-{NAME}");
+    Ok(LoadBalancer::start_as(&name, cluster.node(1), binary, &arguments)?)
+}
+
+/// Who asks whom: a pod the cluster IP, the outside the node port; each family and protocol.
+fn conversations(cluster: &Cluster) -> Vec<(String, &lb_tests::lab::Namespace, SocketAddr, Protocol)> {
+    let mut all = Vec::new();
+    for family in Family::BOTH {
+        for protocol in Protocol::BOTH {
+            let cluster_ip = SocketAddr::new(cast::service(family, 10), PORT);
+            let node_port = cast::NODE1.socket(family, NODE_PORT);
+            let pod = cluster.pod(CLIENT.0, CLIENT.1);
+            all.push((format!("pod → ClusterIP {cluster_ip}"), pod, cluster_ip, protocol));
+            let outside = cluster.outside();
+            all.push((format!("outside → NodePort {node_port}"), outside, node_port, protocol));
+        }
+    }
+    all
+}
+
+fn expect_silence(cluster: &Cluster) -> Result<()> {
+    for (what, client, target, protocol) in conversations(cluster) {
+        let answer = request(client, protocol, target, BRIEFLY);
+        ensure!(answer.is_err(), "{what} {protocol} was answered without lb: {answer:?}");
+    }
+    Ok(())
+}
+
+fn ask_all(cluster: &Cluster, options: &Options, report: &mut Report) -> Result<()> {
+    let conversations = conversations(cluster);
+    let progress = report::progress(conversations.len() as u64);
+    for (what, client, target, protocol) in conversations {
+        progress.set_message(format!("{what} {protocol}"));
+        let tally = many(client, protocol, target, options.requests, 8);
+        ensure!(
+            tally.answered() == options.requests,
+            "{what} {protocol}: not every request was answered: {tally}"
+        );
+        report.add(what, protocol, &tally);
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(())
+}
+
+/// Connections that stay open, with the endpoint that each is to.
+fn open_sessions(cluster: &Cluster) -> Result<Vec<(String, Session)>> {
+    let mut sessions = Vec::new();
+    for (_, client, target, protocol) in conversations(cluster) {
+        for _ in 0..6 {
+            let mut session = Session::open(client, protocol, target, PATIENCE)?;
+            let name = session.ask()?.name;
+            sessions.push((name, session));
+        }
+    }
+    Ok(sessions)
+}
+
+/// Asks on all connections whose endpoint is still there; returns how many those are.
+fn check_sessions(sessions: &mut [(String, Session)]) -> Result<usize> {
+    let removed = pod_name(REMOVED).replace(' ', "-");
+    let mut undisturbed = 0;
+    for (name, session) in sessions.iter_mut().filter(|(name, _)| *name != removed) {
+        let answer = session.ask().context("an open connection was disturbed")?;
+        ensure!(answer.name == *name, "a connection moved from {name} to {}", answer.name);
+        undisturbed += 1;
+    }
+    Ok(undisturbed)
+}
+
+/// Keeps everything up until the operator has seen enough.
+fn leave(
+    binary: &Path,
+    cluster: Cluster,
+    servers: Vec<EchoServer>,
+    manifests: Manifests,
+    lb: LoadBalancer,
+) -> Result<()> {
+    let node = cluster.node(1).full_name().to_owned();
+    let pod = cluster.pod(CLIENT.0, CLIENT.1).full_name().to_owned();
+    println!("The cluster stays up until you press Enter. Try, as root, in another terminal:\n");
+    println!("  {} status --instance {}", binary.display(), lb.instance());
+    println!("  $EDITOR {}/echo-endpoints.yaml", manifests.path().display());
+    let target = SocketAddr::new(cast::service(Family::V4, 10), PORT);
+    println!("  ip netns exec {pod} bash -c 'exec 3<>/dev/tcp/{}/{}; echo hello >&3; head -1 <&3'", target.ip(), target.port());
+    println!("  ip netns exec {node} ip address\n");
+    std::io::stdin().read_line(&mut String::new()).context("can't wait for Enter")?;
+    drop((lb, servers, cluster, manifests));
+    Ok(())
+}

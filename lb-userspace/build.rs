@@ -28,12 +28,7 @@ fn main() -> ExitCode {
 fn compile() -> Result<()> {
     // No environment variable is watched: a build by xtask and a plain one must not undo each other.
     // Cargo.lock stands for the dependencies, Cargo.toml for the profile.
-    for path in [
-        "../lb-ebpf",
-        "../lb-common",
-        "../Cargo.lock",
-        "../Cargo.toml",
-    ] {
+    for path in ["../lb-ebpf", "../lb-common", "../Cargo.lock", "../Cargo.toml"] {
         println!("cargo::rerun-if-changed={path}");
     }
     println!("cargo::rerun-if-changed=build.rs");
@@ -51,12 +46,8 @@ fn compile() -> Result<()> {
     let target_dir = out.join("bpf");
 
     let mut cargo = toolchain.cargo("build", target, &variable("CARGO_CFG_TARGET_ARCH")?);
-    cargo
-        .args(["--bin", PROGRAM, "--target-dir"])
-        .arg(&target_dir);
-    let status = cargo
-        .status()
-        .with_context(|| format!("can't start {cargo:?}"))?;
+    cargo.args(["--bin", PROGRAM, "--target-dir"]).arg(&target_dir);
+    let status = cargo.status().with_context(|| format!("can't start {cargo:?}"))?;
     if !status.success() {
         bail!(
             "compiling lb-ebpf for {target} failed ({status}); the compiler's messages are above"

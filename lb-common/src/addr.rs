@@ -54,10 +54,7 @@ impl Ipv4 {
 impl Ipv6 {
     /// From two 64-bit words as they lie in memory (network order, first word first).
     pub const fn from_wire(words: [u64; 2]) -> Self {
-        Self {
-            first: words[0],
-            second: words[1],
-        }
+        Self { first: words[0], second: words[1] }
     }
 
     /// The two 64-bit words as they lie in memory (network order, first word first).
@@ -69,10 +66,7 @@ impl Ipv6 {
     /// families hold one.
     pub const fn mapped(address: Ipv4) -> Self {
         let prefix: u32 = 0xffff_u32.to_be();
-        Self {
-            first: 0,
-            second: join(prefix, address.0),
-        }
+        Self { first: 0, second: join(prefix, address.0) }
     }
 
     /// The IPv4 address of an IPv4-mapped one (its last four bytes).
@@ -91,16 +85,9 @@ const fn join(first: u32, second: u32) -> u64 {
 }
 
 /// The last four bytes in memory of a word.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "half a word is what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "half a word is what is asked for")]
 const fn split_second(word: u64) -> u32 {
-    if cfg!(target_endian = "little") {
-        (word >> 32) as u32
-    } else {
-        word as u32
-    }
+    if cfg!(target_endian = "little") { (word >> 32) as u32 } else { word as u32 }
 }
 
 impl Port {
@@ -188,10 +175,7 @@ mod tests {
 
     #[test]
     fn values_hold_the_bytes_of_the_wire() {
-        assert_eq!(
-            bytemuck::bytes_of(&Ipv4::from(Ipv4Addr::new(192, 0, 2, 1))),
-            [192, 0, 2, 1]
-        );
+        assert_eq!(bytemuck::bytes_of(&Ipv4::from(Ipv4Addr::new(192, 0, 2, 1))), [192, 0, 2, 1]);
         assert_eq!(bytemuck::bytes_of(&Port::from_host(0x1234)), [0x12, 0x34]);
         let six: Ipv6Addr = "2001:db8::1".parse().unwrap();
         assert_eq!(bytemuck::bytes_of(&Ipv6::from(six)), six.octets());

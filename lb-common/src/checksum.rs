@@ -15,10 +15,7 @@ pub struct Sum(u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Delta(u16);
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "halves of words are what is summed"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "halves of words are what is summed")]
 impl Sum {
     /// Of one 16-bit word.
     #[inline(always)]
@@ -86,8 +83,15 @@ impl Delta {
 
     /// Both changes.
     #[inline(always)]
+    #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self((Sum::of_half(self.0) + Sum::of_half(other.0)).fold())
+    }
+
+    /// The change that undoes this one.
+    #[inline(always)]
+    pub const fn inverse(self) -> Self {
+        Self(!self.0)
     }
 
     /// The checksum after the change: RFC 1624, equation 3.
@@ -110,24 +114,15 @@ mod tests {
     #[test]
     fn the_example_of_rfc_1071_sums_to_ddf2() {
         let data = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-        assert_eq!(
-            u16::from_be_bytes(Sum::of_bytes(&data).fold().to_ne_bytes()),
-            0xddf2
-        );
+        assert_eq!(u16::from_be_bytes(Sum::of_bytes(&data).fold().to_ne_bytes()), 0xddf2);
     }
 
     #[test]
     fn words_and_longs_sum_like_their_bytes() {
         let long = 0x0123_4567_89ab_cdef_u64;
-        assert_eq!(
-            Sum::of_long(long).fold(),
-            Sum::of_bytes(&long.to_ne_bytes()).fold()
-        );
+        assert_eq!(Sum::of_long(long).fold(), Sum::of_bytes(&long.to_ne_bytes()).fold());
         let word = 0xfedc_ba98_u32;
-        assert_eq!(
-            Sum::of_word(word).fold(),
-            Sum::of_bytes(&word.to_ne_bytes()).fold()
-        );
+        assert_eq!(Sum::of_word(word).fold(), Sum::of_bytes(&word.to_ne_bytes()).fold());
     }
 
     #[test]

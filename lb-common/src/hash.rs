@@ -66,10 +66,7 @@ impl Hasher {
 mod tests {
     extern crate std;
 
-    #[expect(
-        deprecated,
-        reason = "the only SipHash of the standard library that takes a key"
-    )]
+    #[expect(deprecated, reason = "the only SipHash of the standard library that takes a key")]
     use core::hash::{Hasher as _, SipHasher};
 
     use super::Hasher;

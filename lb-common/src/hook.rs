@@ -28,12 +28,8 @@ pub enum Scope {
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Self; 4] = [
-        Self::WorkloadIn,
-        Self::WorkloadOut,
-        Self::UplinkIn,
-        Self::UplinkOut,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::WorkloadIn, Self::WorkloadOut, Self::UplinkIn, Self::UplinkOut];
 
     /// Whether packets come from clients here: new flows start only at such a hook.
     #[inline(always)]

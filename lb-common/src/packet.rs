@@ -22,6 +22,7 @@ pub struct L4Change {
 }
 
 /// One packet at a hook: an Ethernet frame, its memory checked at every access.
+#[expect(clippy::len_without_is_empty, reason = "a frame is never empty")]
 pub trait Packet {
     /// Whether this hook can finish every packet. One that can't (XDP) hands what it can't finish
     /// to the next untouched, with nothing written.
@@ -50,16 +51,12 @@ pub trait Packet {
         let delta = change.addresses.and(change.ports);
         match l4 {
             L4::Tcp => {
-                let tcp = self
-                    .header_mut::<Tcp>(offset)
-                    .ok_or(DropReason::Unwritable)?;
+                let tcp = self.header_mut::<Tcp>(offset).ok_or(DropReason::Unwritable)?;
                 tcp.set_ports(change.source, change.destination);
                 tcp.set_checksum(delta.apply(tcp.checksum()));
             }
             L4::Udp => {
-                let udp = self
-                    .header_mut::<Udp>(offset)
-                    .ok_or(DropReason::Unwritable)?;
+                let udp = self.header_mut::<Udp>(offset).ok_or(DropReason::Unwritable)?;
                 udp.set_ports(change.source, change.destination);
                 if udp.checksum() != 0 {
                     let checksum = delta.apply(udp.checksum());

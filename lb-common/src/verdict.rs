@@ -104,41 +104,13 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 
 /// Every counter that the programs count.
 pub const COUNTER_INFO: [CounterInfo; 23] = [
-    info(
-        PassReason::NotIp as u32,
-        "pass_not_ip",
-        "left alone: not IP, or cut short",
-    ),
-    info(
-        PassReason::NotOurs as u32,
-        "pass_not_ours",
-        "left alone: no service's packet",
-    ),
-    info(
-        PassReason::Fragment as u32,
-        "pass_fragment",
-        "left alone: fragment",
-    ),
-    info(
-        PassReason::Protocol as u32,
-        "pass_protocol",
-        "left alone: neither TCP nor UDP",
-    ),
-    info(
-        PassReason::Declined as u32,
-        "pass_declined",
-        "handed by XDP to TC",
-    ),
-    info(
-        Verdict::Stack.counter(),
-        "translated_stack",
-        "translated, then routed by the kernel",
-    ),
-    info(
-        Verdict::Transmit(0).counter(),
-        "translated_transmit",
-        "translated and sent on at once",
-    ),
+    info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
+    info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
+    info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
+    info(PassReason::Protocol as u32, "pass_protocol", "left alone: neither TCP nor UDP"),
+    info(PassReason::Declined as u32, "pass_declined", "handed by XDP to TC"),
+    info(Verdict::Stack.counter(), "translated_stack", "translated, then routed by the kernel"),
+    info(Verdict::Transmit(0).counter(), "translated_transmit", "translated and sent on at once"),
     info(
         Verdict::Resolve(0).counter(),
         "translated_resolve",
@@ -160,31 +132,15 @@ pub const COUNTER_INFO: [CounterInfo; 23] = [
         "port_search_long",
         "source ports found after several tries",
     ),
-    info(
-        DropReason::NoBackend as u32,
-        "drop_no_backend",
-        "the service has no endpoint",
-    ),
-    info(
-        DropReason::BackendGone as u32,
-        "drop_backend_gone",
-        "the flow's endpoint was removed",
-    ),
+    info(DropReason::NoBackend as u32, "drop_no_backend", "the service has no endpoint"),
+    info(DropReason::BackendGone as u32, "drop_backend_gone", "the flow's endpoint was removed"),
     info(
         DropReason::SourcePortsExhausted as u32,
         "drop_source_ports_exhausted",
         "no free source port towards the endpoint",
     ),
-    info(
-        DropReason::FlowTableFull as u32,
-        "drop_flow_table_full",
-        "the flow could not be stored",
-    ),
-    info(
-        DropReason::NoRoute as u32,
-        "drop_no_route",
-        "no route for the translated packet",
-    ),
+    info(DropReason::FlowTableFull as u32, "drop_flow_table_full", "the flow could not be stored"),
+    info(DropReason::NoRoute as u32, "drop_no_route", "no route for the translated packet"),
     info(
         DropReason::ForwardingOff as u32,
         "drop_forwarding_off",
@@ -200,21 +156,9 @@ pub const COUNTER_INFO: [CounterInfo; 23] = [
         "drop_no_source_address",
         "the uplink to the endpoint has no address of this family",
     ),
-    info(
-        DropReason::TtlExpired as u32,
-        "drop_ttl_expired",
-        "TTL or hop limit used up",
-    ),
-    info(
-        DropReason::TooBig as u32,
-        "drop_too_big",
-        "larger than the egress interface's MTU",
-    ),
-    info(
-        DropReason::Unwritable as u32,
-        "drop_unwritable",
-        "a header could not be written",
-    ),
+    info(DropReason::TtlExpired as u32, "drop_ttl_expired", "TTL or hop limit used up"),
+    info(DropReason::TooBig as u32, "drop_too_big", "larger than the egress interface's MTU"),
+    info(DropReason::Unwritable as u32, "drop_unwritable", "a header could not be written"),
 ];
 
 #[cfg(test)]

@@ -65,16 +65,12 @@ impl Controller {
         options: Options,
         mut pins: Pins,
         snapshot: Snapshot,
-        devices: Devices,
+        devices: &Devices,
     ) -> Result<Self> {
-        let interfaces = devices::classify(&devices, &options.selection)?;
+        let interfaces = devices::classify(devices, &options.selection)?;
         pins.lock()?;
         let takes_over = pins.hold_maps();
-        let outcome = Self::load(&options, &pins).and_then(|(programs, tables, writer, clock)| {
-            let hookup = Hookup::new(&pins, options.tc);
-            Ok((programs, tables, writer, clock, hookup))
-        });
-        let (programs, tables, writer, clock, hookup) = match outcome {
+        let (programs, tables, writer, clock) = match Self::load(&options, &pins) {
             Ok(parts) => parts,
             Err(error) => {
                 if !takes_over {
@@ -83,6 +79,7 @@ impl Controller {
                 return Err(error);
             }
         };
+        let hookup = Hookup::new(&pins, options.tc);
         let mut controller = Self {
             options,
             pins,
@@ -331,8 +328,9 @@ fn settings(tables: &Tables, clock: Clock) -> Result<Settings> {
     let hash_key = match tables.hash_key() {
         SETTINGS_WITHOUT_HASH => {
             let mut secret = [0_u64; 2];
-            getrandom::fill(bytemuck::bytes_of_mut(&mut secret))
-                .context("the kernel gave no random numbers for the secret that tuples are hashed with")?;
+            getrandom::fill(bytemuck::bytes_of_mut(&mut secret)).context(
+                "the kernel gave no random numbers for the secret that tuples are hashed with",
+            )?;
             secret
         }
         key => key,
@@ -342,12 +340,7 @@ fn settings(tables: &Tables, clock: Clock) -> Result<Settings> {
     let snat_ports =
         devices::snat_ports(sysctls.local_ports, node_ports, &sysctls.reserved_ports)
             .context("net.ipv4.ip_local_port_range and ip_local_reserved_ports leave no ports for source NAT; make one of them smaller")?;
-    Ok(Settings {
-        snat_ports,
-        graduate_udp: true,
-        touch_interval: clock.hz,
-        hash_key,
-    })
+    Ok(Settings { snat_ports, graduate_udp: true, touch_interval: clock.hz, hash_key })
 }
 
 fn report(outcome: Result<()>, what: &'static str) {

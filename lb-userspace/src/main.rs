@@ -1,6 +1,9 @@
 //! The `lb` binary.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use lb_userspace::commands::Cli;
@@ -12,10 +15,10 @@ fn main() -> ExitCode {
         .with_env_filter(
             EnvFilter::builder()
                 .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-                .with_env_var("LB_LOG")
                 .from_env_lossy(),
         )
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
     match cli.execute() {

@@ -76,15 +76,23 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// A name for an instance that no other test has.
 pub fn fresh_instance() -> String {
     sweep();
-    format!("{PREFIX}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "{PREFIX}{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Removes what instances of tests that were killed have left behind.
 fn sweep() {
-    let Ok(entries) = fs::read_dir(BPFFS) else { return };
+    let Ok(entries) = fs::read_dir(BPFFS) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        let owner = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('-').next());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             remove(&name);
         }
@@ -151,7 +159,10 @@ impl LoadBalancer {
                 if let Some(reader) = self.reader.take() {
                     let _ = reader.join();
                 }
-                return Err(ProcessError::Ended { status, log: self.log() });
+                return Err(ProcessError::Ended {
+                    status,
+                    log: self.log(),
+                });
             }
             let pid = u64::from(self.child.id());
             if self.status().is_ok_and(|status| status["pid"] == pid) {
@@ -163,7 +174,10 @@ impl LoadBalancer {
 
     fn look_again(&self, what: &str, deadline: Instant) -> Result<(), ProcessError> {
         if Instant::now() > deadline {
-            return Err(ProcessError::TimedOut { what: what.to_owned(), log: self.log() });
+            return Err(ProcessError::TimedOut {
+                what: what.to_owned(),
+                log: self.log(),
+            });
         }
         thread::sleep(LOOK_AGAIN); // tidy: polls with a deadline
         Ok(())
@@ -187,11 +201,17 @@ impl LoadBalancer {
 
     /// What `lb status` shows.
     pub fn status(&self) -> Result<Value, ProcessError> {
-        let Output { status, stdout, stderr } = Command::new(&self.binary)
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = Command::new(&self.binary)
             .args(["status", "-o", "json", "--instance", &self.instance])
             .output()?;
         if !status.success() {
-            return Err(ProcessError::Status(String::from_utf8_lossy(&stderr).into_owned()));
+            return Err(ProcessError::Status(
+                String::from_utf8_lossy(&stderr).into_owned(),
+            ));
         }
         serde_json::from_slice(&stdout).map_err(|error| ProcessError::Status(error.to_string()))
     }

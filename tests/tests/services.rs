@@ -27,11 +27,18 @@ fn names() -> Vec<String> {
     BACKENDS.map(name).to_vec()
 }
 
-fn assert_balanced(client: &Namespace, protocol: Protocol, target: std::net::SocketAddr) -> Result<()> {
+fn assert_balanced(
+    client: &Namespace,
+    protocol: Protocol,
+    target: std::net::SocketAddr,
+) -> Result<()> {
     let tally = many(client, protocol, target, 300, 8);
     tally.assert_all_answered();
     let names = names();
-    assert_fair(&tally, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_fair(
+        &tally,
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
     Ok(())
 }
 
@@ -66,7 +73,8 @@ fn an_endpoint_sees_the_address_of_a_pod() -> Result<()> {
 }
 
 #[test]
-fn a_local_endpoint_sees_the_address_of_an_outside_client_and_a_remote_one_the_nodes() -> Result<()> {
+fn a_local_endpoint_sees_the_address_of_an_outside_client_and_a_remote_one_the_nodes() -> Result<()>
+{
     let bed = Bed::standard()?;
     each(|family, protocol| {
         let mut seen = std::collections::BTreeSet::new();
@@ -91,7 +99,11 @@ fn a_pod_that_is_its_services_only_endpoint_reaches_itself() -> Result<()> {
     each(|family, protocol| {
         let answer = request(bed.cluster.pod(1, 1), protocol, cluster_ip(family), SOON)?;
         assert_eq!(answer.name, name((1, 1)));
-        assert_eq!(answer.peer.ip(), cast::service(family, 10), "its peer is the service");
+        assert_eq!(
+            answer.peer.ip(),
+            cast::service(family, 10),
+            "its peer is the service"
+        );
         Ok(())
     })
 }
@@ -131,7 +143,10 @@ fn with_netlink_filters_everything_is_answered_too() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &BACKENDS, &["--tc", "filter"])?;
     let status = bed.lb.status()?;
     let attached = status["attached"].as_array().expect("a list");
-    assert!(attached.iter().any(|one| one["mode"] == "filter"), "{status:#}");
+    assert!(
+        attached.iter().any(|one| one["mode"] == "filter"),
+        "{status:#}"
+    );
     each(|family, protocol| {
         assert_balanced(bed.cluster.pod(1, 3), protocol, cluster_ip(family))?;
         assert_balanced(bed.cluster.outside(), protocol, node_port(family))
@@ -168,27 +183,36 @@ fn a_connection_lives_on_while_other_endpoints_come_and_go() -> Result<()> {
 }
 
 #[test]
-fn a_removed_endpoint_gets_no_new_connections_and_a_terminating_one_keeps_its_old_ones() -> Result<()> {
+fn a_removed_endpoint_gets_no_new_connections_and_a_terminating_one_keeps_its_old_ones()
+-> Result<()> {
     let bed = Bed::start(Cluster::start()?, &[(1, 1)], &[])?;
     let client = bed.cluster.pod(1, 3);
     let mut old = Session::open(client, Protocol::Tcp, cluster_ip(Family::V4), SOON)?;
     assert_eq!(old.ask()?.name, name((1, 1)));
     let _server = common::serve(bed.cluster.pod(1, 2), (1, 2))?;
     let mut endpoints = common::endpoints(&[(1, 2)]);
-    endpoints.extend(common::endpoints(&[(1, 1)]).into_iter().map(|one| {
-        lb_tests::manifests::Endpoint::terminating(one.address)
-    }));
+    endpoints.extend(
+        common::endpoints(&[(1, 1)])
+            .into_iter()
+            .map(|one| lb_tests::manifests::Endpoint::terminating(one.address)),
+    );
     bed.manifests.write_endpoints(&bed.service, &endpoints)?;
     bed.lb.wait_for("the second endpoint", |status| {
         status["services"].as_array().is_some_and(|services| {
-            services.iter().all(|one| one["backends"].as_array().map(Vec::len) == Some(2))
+            services
+                .iter()
+                .all(|one| one["backends"].as_array().map(Vec::len) == Some(2))
         })
     })?;
     for _ in 0..50 {
         let answer = request(client, Protocol::Tcp, cluster_ip(Family::V4), SOON)?;
         assert_eq!(answer.name, name((1, 2)));
     }
-    assert_eq!(old.ask()?.name, name((1, 1)), "terminating, but serving what it has");
+    assert_eq!(
+        old.ask()?.name,
+        name((1, 1)),
+        "terminating, but serving what it has"
+    );
     Ok(())
 }
 
@@ -196,13 +220,22 @@ fn a_removed_endpoint_gets_no_new_connections_and_a_terminating_one_keeps_its_ol
 fn udp_of_a_removed_endpoint_moves_with_the_next_packet() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &[(1, 1)], &[])?;
     let _server = common::serve(bed.cluster.pod(1, 2), (1, 2))?;
-    let mut session =
-        Session::open(bed.cluster.pod(1, 3), Protocol::Udp, cluster_ip(Family::V4), SOON)?;
+    let mut session = Session::open(
+        bed.cluster.pod(1, 3),
+        Protocol::Udp,
+        cluster_ip(Family::V4),
+        SOON,
+    )?;
     assert_eq!(session.ask()?.name, name((1, 1)));
-    bed.manifests.write_endpoints(&bed.service, &common::endpoints(&[(1, 2)]))?;
+    bed.manifests
+        .write_endpoints(&bed.service, &common::endpoints(&[(1, 2)]))?;
     bed.lb.wait_for("the other endpoint", |status| {
-        status.to_string().contains(&format!("{}:8080", cast::pod(1, 2).v4))
-            && !status.to_string().contains(&format!("{}:8080", cast::pod(1, 1).v4))
+        status
+            .to_string()
+            .contains(&format!("{}:8080", cast::pod(1, 2).v4))
+            && !status
+                .to_string()
+                .contains(&format!("{}:8080", cast::pod(1, 1).v4))
     })?;
     assert_eq!(session.ask()?.name, name((1, 2)));
     Ok(())
@@ -211,7 +244,15 @@ fn udp_of_a_removed_endpoint_moves_with_the_next_packet() -> Result<()> {
 #[test]
 fn a_service_without_endpoints_answers_nobody_and_is_counted() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &[], &[])?;
-    assert!(request(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), BRIEFLY).is_err());
+    assert!(
+        request(
+            bed.cluster.pod(1, 3),
+            Protocol::Tcp,
+            cluster_ip(Family::V4),
+            BRIEFLY
+        )
+        .is_err()
+    );
     assert!(bed.lb.counter("drop_no_backend")? > 0);
     Ok(())
 }
@@ -221,10 +262,15 @@ fn a_pod_that_appears_is_served_without_a_restart() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &BACKENDS, &["--workload", "veth-late*"])?;
     let client = bed.cluster.pod(1, 3);
     let target = cluster_ip(Family::V4);
-    assert!(request(client, Protocol::Tcp, target, BRIEFLY).is_err(), "not a workload yet");
+    assert!(
+        request(client, Protocol::Tcp, target, BRIEFLY).is_err(),
+        "not a workload yet"
+    );
     let interface = cast::host_side(1, 3);
     bed.cluster.node(1).ip(&format!("link set dev {interface} down\nlink set dev {interface} name veth-late\nlink set dev veth-late up\nroute replace {} dev veth-late", cast::pod(1, 3).v4))?;
-    bed.lb.wait_for("the new workload", |status| status.to_string().contains("veth-late"))?;
+    bed.lb.wait_for("the new workload", |status| {
+        status.to_string().contains("veth-late")
+    })?;
     request(client, Protocol::Tcp, target, SOON)?;
     Ok(())
 }

@@ -67,12 +67,20 @@ pub fn run(options: &Options) -> Result<()> {
     }
     setup::for_lab()?;
     let binary = build::lb(false, &[])?;
-    let root = Root::attended().context("the demo needs root for its network namespaces; run: sudo -E cargo xtask demo")?;
+    let root = Root::attended()
+        .context("the demo needs root for its network namespaces; run: sudo -E cargo xtask demo")?;
     if root == Root::Ours {
         return show(&binary, options);
     }
     let mut again = root.command(std::env::current_exe()?, [] as [(&str, &OsStr); 0]);
-    again.args(["demo", "--requests", &options.requests.to_string(), "--binary"]).arg(&binary);
+    again
+        .args([
+            "demo",
+            "--requests",
+            &options.requests.to_string(),
+            "--binary",
+        ])
+        .arg(&binary);
     if options.keep {
         again.arg("--keep");
     }
@@ -93,15 +101,24 @@ fn show(binary: &Path, options: &Options) -> Result<()> {
     step("without lb, nobody answers at the service's addresses");
     expect_silence(&cluster)?;
 
-    step(&format!("lb run --manifests {} --uplink eth0   (on node1)", manifests.path().display()));
+    step(&format!(
+        "lb run --manifests {} --uplink eth0   (on node1)",
+        manifests.path().display()
+    ));
     let mut lb = start(binary, &cluster, &manifests)?;
 
-    step(&format!("{} requests for each row; who answered?", options.requests));
+    step(&format!(
+        "{} requests for each row; who answered?",
+        options.requests
+    ));
     let mut report = Report::new(&BACKENDS.map(pod_name));
     ask_all(&cluster, options, &mut report)?;
     println!("{report}\n");
 
-    step(&format!("{} is removed while connections are open", pod_name(REMOVED)));
+    step(&format!(
+        "{} is removed while connections are open",
+        pod_name(REMOVED)
+    ));
     let mut sessions = open_sessions(&cluster)?;
     let rest: Vec<(u8, u8)> = BACKENDS.into_iter().filter(|pod| *pod != REMOVED).collect();
     manifests.write_endpoints(&service, &endpoints(&rest))?;
@@ -112,7 +129,10 @@ fn show(binary: &Path, options: &Options) -> Result<()> {
     let mut report = Report::new(&BACKENDS.map(pod_name));
     ask_all(&cluster, options, &mut report)?;
     println!("{report}\n");
-    ensure!(report.answers_of(&pod_name(REMOVED)) == 0, "the removed endpoint still got requests");
+    ensure!(
+        report.answers_of(&pod_name(REMOVED)) == 0,
+        "the removed endpoint still got requests"
+    );
     let undisturbed = check_sessions(&mut sessions)?;
     println!("  {undisturbed} open connections to the other endpoints go on undisturbed\n");
 
@@ -144,7 +164,9 @@ fn pod_name(pod: (u8, u8)) -> String {
 fn service() -> Service {
     Service {
         name: "echo",
-        cluster_ips: Family::BOTH.map(|family| cast::service(family, 10)).to_vec(),
+        cluster_ips: Family::BOTH
+            .map(|family| cast::service(family, 10))
+            .to_vec(),
         port: PORT,
         node_port: Some(NODE_PORT),
     }
@@ -164,30 +186,56 @@ fn serve(cluster: &Cluster, pod: (u8, u8)) -> Result<Vec<EchoServer>> {
             let address = cast::pod(pod.0, pod.1).ip(family);
             let namespace = cluster.pod(pod.0, pod.1);
             let name = pod_name(pod).replace(' ', "-");
-            servers.push(EchoServer::start(namespace, &name, address, BACKEND_PORT, protocol)?);
+            servers.push(EchoServer::start(
+                namespace,
+                &name,
+                address,
+                BACKEND_PORT,
+                protocol,
+            )?);
         }
     }
     Ok(servers)
 }
 
 fn start(binary: &Path, cluster: &Cluster, manifests: &Manifests) -> Result<LoadBalancer> {
-    let directory = manifests.path().to_str().context("the directory for temporary files has a strange name")?;
+    let directory = manifests
+        .path()
+        .to_str()
+        .context("the directory for temporary files has a strange name")?;
     let arguments = ["--manifests", directory, "--uplink", "eth0"];
     let name = format!("lb-{NAME}");
-    Ok(LoadBalancer::start_as(&name, cluster.node(1), binary, &arguments)?)
+    Ok(LoadBalancer::start_as(
+        &name,
+        cluster.node(1),
+        binary,
+        &arguments,
+    )?)
 }
 
 /// Who asks whom: a pod the cluster IP, the outside the node port; each family and protocol.
-fn conversations(cluster: &Cluster) -> Vec<(String, &lb_tests::lab::Namespace, SocketAddr, Protocol)> {
+fn conversations(
+    cluster: &Cluster,
+) -> Vec<(String, &lb_tests::lab::Namespace, SocketAddr, Protocol)> {
     let mut all = Vec::new();
     for family in Family::BOTH {
         for protocol in Protocol::BOTH {
             let cluster_ip = SocketAddr::new(cast::service(family, 10), PORT);
             let node_port = cast::NODE1.socket(family, NODE_PORT);
             let pod = cluster.pod(CLIENT.0, CLIENT.1);
-            all.push((format!("pod → ClusterIP {cluster_ip}"), pod, cluster_ip, protocol));
+            all.push((
+                format!("pod → ClusterIP {cluster_ip}"),
+                pod,
+                cluster_ip,
+                protocol,
+            ));
             let outside = cluster.outside();
-            all.push((format!("outside → NodePort {node_port}"), outside, node_port, protocol));
+            all.push((
+                format!("outside → NodePort {node_port}"),
+                outside,
+                node_port,
+                protocol,
+            ));
         }
     }
     all
@@ -196,7 +244,10 @@ fn conversations(cluster: &Cluster) -> Vec<(String, &lb_tests::lab::Namespace, S
 fn expect_silence(cluster: &Cluster) -> Result<()> {
     for (what, client, target, protocol) in conversations(cluster) {
         let answer = request(client, protocol, target, BRIEFLY);
-        ensure!(answer.is_err(), "{what} {protocol} was answered without lb: {answer:?}");
+        ensure!(
+            answer.is_err(),
+            "{what} {protocol} was answered without lb: {answer:?}"
+        );
     }
     Ok(())
 }
@@ -237,7 +288,11 @@ fn check_sessions(sessions: &mut [(String, Session)]) -> Result<usize> {
     let mut undisturbed = 0;
     for (name, session) in sessions.iter_mut().filter(|(name, _)| *name != removed) {
         let answer = session.ask().context("an open connection was disturbed")?;
-        ensure!(answer.name == *name, "a connection moved from {name} to {}", answer.name);
+        ensure!(
+            answer.name == *name,
+            "a connection moved from {name} to {}",
+            answer.name
+        );
         undisturbed += 1;
     }
     Ok(undisturbed)
@@ -255,11 +310,20 @@ fn leave(
     let pod = cluster.pod(CLIENT.0, CLIENT.1).full_name().to_owned();
     println!("The cluster stays up until you press Enter. Try, as root, in another terminal:\n");
     println!("  {} status --instance {}", binary.display(), lb.instance());
-    println!("  $EDITOR {}/echo-endpoints.yaml", manifests.path().display());
+    println!(
+        "  $EDITOR {}/echo-endpoints.yaml",
+        manifests.path().display()
+    );
     let target = SocketAddr::new(cast::service(Family::V4, 10), PORT);
-    println!("  ip netns exec {pod} bash -c 'exec 3<>/dev/tcp/{}/{}; echo hello >&3; head -1 <&3'", target.ip(), target.port());
+    println!(
+        "  ip netns exec {pod} bash -c 'exec 3<>/dev/tcp/{}/{}; echo hello >&3; head -1 <&3'",
+        target.ip(),
+        target.port()
+    );
     println!("  ip netns exec {node} ip address\n");
-    std::io::stdin().read_line(&mut String::new()).context("can't wait for Enter")?;
+    std::io::stdin()
+        .read_line(&mut String::new())
+        .context("can't wait for Enter")?;
     drop((lb, servers, cluster, manifests));
     Ok(())
 }

@@ -20,11 +20,7 @@ pub struct HostPacket<const COMPLETE: bool> {
 impl<const COMPLETE: bool> HostPacket<COMPLETE> {
     /// A frame at an interface.
     pub fn new(frame: Vec<u8>, ifindex: u32) -> Self {
-        Self {
-            frame,
-            ifindex,
-            segment_payload: 0,
-        }
+        Self { frame, ifindex, segment_payload: 0 }
     }
 }
 
@@ -32,17 +28,13 @@ impl<const COMPLETE: bool> Packet for HostPacket<COMPLETE> {
     const COMPLETE: bool = COMPLETE;
 
     fn header<H: Header>(&self, offset: usize) -> Option<&H> {
-        let bytes = self
-            .frame
-            .get(offset..offset.checked_add(size_of::<H>())?)?;
+        let bytes = self.frame.get(offset..offset.checked_add(size_of::<H>())?)?;
         // SAFETY: `Header` promises alignment 1 and that any bytes are valid; the slice is as long.
         Some(unsafe { &*bytes.as_ptr().cast::<H>() })
     }
 
     fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H> {
-        let bytes = self
-            .frame
-            .get_mut(offset..offset.checked_add(size_of::<H>())?)?;
+        let bytes = self.frame.get_mut(offset..offset.checked_add(size_of::<H>())?)?;
         // SAFETY: as in `header`, and the borrow is exclusive.
         Some(unsafe { &mut *bytes.as_mut_ptr().cast::<H>() })
     }

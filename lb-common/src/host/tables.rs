@@ -68,11 +68,7 @@ impl HostTables {
         Self {
             established_limit: 1 << 16,
             new_limit: 1 << 16,
-            config: Config {
-                epoch: 1,
-                touch_interval: 250,
-                ..Config::default()
-            },
+            config: Config { epoch: 1, touch_interval: 250, ..Config::default() },
             v4: FamilyState::new(),
             v6: FamilyState::new(),
             ..Self::default()
@@ -91,11 +87,7 @@ impl HostTables {
 
     /// What was counted for a service.
     pub fn service_counters(&self, service: u32) -> ServiceCounters {
-        self.service_counters
-            .borrow()
-            .get(&service)
-            .copied()
-            .unwrap_or_default()
+        self.service_counters.borrow().get(&service).copied().unwrap_or_default()
     }
 
     /// How many hash lookups there were, each generation of the flow table by itself.
@@ -159,34 +151,23 @@ impl<A: HostFamily> FamilyState<A> {
 
     /// The flow with this key and its generation.
     pub fn flow(&self, key: &FlowKey<A>) -> Option<(Generation, Flow<A>)> {
-        [
-            (Generation::Established, &self.established),
-            (Generation::New, &self.new),
-        ]
-        .into_iter()
-        .find_map(|(generation, entries)| {
-            let handle = Self::handle(entries, key, generation)?;
-            // SAFETY: nothing else runs while the entry is copied.
-            Some((generation, unsafe { *handle.as_ptr() }))
-        })
+        [(Generation::Established, &self.established), (Generation::New, &self.new)]
+            .into_iter()
+            .find_map(|(generation, entries)| {
+                let handle = Self::handle(entries, key, generation)?;
+                // SAFETY: nothing else runs while the entry is copied.
+                Some((generation, unsafe { *handle.as_ptr() }))
+            })
     }
 
     /// All flows, the new ones first.
     pub fn flows(&self) -> alloc::vec::Vec<(FlowKey<A>, Generation, Flow<A>)> {
-        let keys = |entries: &Entries<A>| {
-            entries
-                .borrow()
-                .keys()
-                .copied()
-                .collect::<alloc::vec::Vec<_>>()
-        };
+        let keys =
+            |entries: &Entries<A>| entries.borrow().keys().copied().collect::<alloc::vec::Vec<_>>();
         let mut all = keys(&self.new);
         all.extend(keys(&self.established));
         all.into_iter()
-            .filter_map(|key| {
-                self.flow(&key)
-                    .map(|(generation, flow)| (key, generation, flow))
-            })
+            .filter_map(|key| self.flow(&key).map(|(generation, flow)| (key, generation, flow)))
             .collect()
     }
 }
@@ -212,10 +193,7 @@ impl<A: HostFamily> FamilyTables<A> for HostTables {
     }
 
     fn draft(&self) -> Option<NonNull<Draft<A>>> {
-        A::state(self)
-            .draft
-            .as_ref()
-            .and_then(|draft| NonNull::new(draft.get()))
+        A::state(self).draft.as_ref().and_then(|draft| NonNull::new(draft.get()))
     }
 
     fn claim(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Claim {
@@ -226,10 +204,7 @@ impl<A: HostFamily> FamilyTables<A> for HostTables {
         if state.new.borrow().len() >= self.new_limit {
             return Claim::Full;
         }
-        state
-            .new
-            .borrow_mut()
-            .insert(*key, Box::new(UnsafeCell::new(*flow)));
+        state.new.borrow_mut().insert(*key, Box::new(UnsafeCell::new(*flow)));
         Claim::Claimed
     }
 
@@ -240,10 +215,7 @@ impl<A: HostFamily> FamilyTables<A> for HostTables {
         }
         // SAFETY: the handle is valid, and nothing else runs while the entry is copied.
         let copy = unsafe { *flow.as_ptr() };
-        state
-            .established
-            .borrow_mut()
-            .insert(*key, Box::new(UnsafeCell::new(copy)));
+        state.established.borrow_mut().insert(*key, Box::new(UnsafeCell::new(copy)));
         true
     }
 
@@ -274,9 +246,7 @@ impl Tables for HostTables {
     }
 
     fn has_backend_port(&self, port: Port) -> bool {
-        self.backends
-            .values()
-            .any(|backend| backend.generation != 0 && backend.port == port)
+        self.backends.values().any(|backend| backend.generation != 0 && backend.port == port)
     }
 
     fn snat_ports(&self) -> SnatPorts {
@@ -314,9 +284,7 @@ impl Tables for HostTables {
     }
 
     fn backend_generation(&self, id: u32) -> u32 {
-        self.backends
-            .get(&id)
-            .map_or(0, |backend| backend.generation)
+        self.backends.get(&id).map_or(0, |backend| backend.generation)
     }
 
     fn device(&self, ifindex: u32) -> Option<Device> {
@@ -335,10 +303,6 @@ impl Tables for HostTables {
     }
 
     fn count_flow(&self, service: u32) {
-        self.service_counters
-            .borrow_mut()
-            .entry(service)
-            .or_default()
-            .flows += 1;
+        self.service_counters.borrow_mut().entry(service).or_default().flows += 1;
     }
 }

@@ -2,8 +2,11 @@
 //! entries.
 
 use super::{
-    Claim, Family, FamilyTables, FlowRef, Route, RouteQuery, Tables, choose::Choice,
-    flow::reverse_hook, parse::Parsed,
+    Claim, Family, FamilyTables, FlowRef, Route, RouteQuery, Tables,
+    choose::Choice,
+    flow::reverse_hook,
+    parse::Parsed,
+    way_out::{check_length, check_ttl},
 };
 use crate::{
     checksum::{Delta, Sum},
@@ -46,15 +49,7 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     // SAFETY: `draft` is this CPU's own, and asked for only here.
     let draft = unsafe { draft.as_mut() };
     draft.forward.egress.clear();
-    let Some(plan) = plan(
-        packet,
-        tables,
-        hook,
-        parsed,
-        choice,
-        &mut draft.forward.egress,
-    )?
-    else {
+    let Some(plan) = plan(packet, tables, hook, parsed, choice, &mut draft.forward.egress)? else {
         return Ok(None);
     };
     write_down(draft, now, parsed, choice, plan);
@@ -66,19 +61,36 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     reverse_key.destination = plan.source;
     let claimed = claim_reverse(tables, parsed, choice, plan, draft, &mut reverse_key)?;
 
-    let outcome = tables.claim(key, &draft.forward);
-    if let Claim::Claimed = outcome {
-        tables.count(Event::FlowCreated as u32);
-        tables.count_flow(choice.service);
-        return Ok(Some(FlowRef::fresh(&mut draft.forward)));
+    match tables.claim(key, &draft.forward) {
+        Claim::Claimed => {
+            tables.count(Event::FlowCreated as u32);
+            tables.count_flow(choice.service);
+            Ok(Some(FlowRef::fresh(&mut draft.forward)))
+        }
+        Claim::Taken => {
+            let other = tables.find(key).ok_or(DropReason::FlowTableFull)?;
+            // If the other CPU's flow leads to the same, it counts on the entry of its replies.
+            if claimed && !leads_alike(other, &draft.forward) {
+                tables.remove_new(&reverse_key);
+            }
+            Ok(Some(other))
+        }
+        Claim::Full => {
+            if claimed {
+                tables.remove_new(&reverse_key);
+            }
+            Err(DropReason::FlowTableFull)
+        }
     }
-    if claimed {
-        tables.remove_new(&reverse_key);
-    }
-    match outcome {
-        Claim::Taken => Ok(Some(tables.find(key).ok_or(DropReason::FlowTableFull)?)),
-        Claim::Full | Claim::Claimed => Err(DropReason::FlowTableFull),
-    }
+}
+
+/// Whether packets of two flows look alike after translation.
+#[inline(always)]
+fn leads_alike<A: Family>(one: FlowRef<A>, other: &Flow<A>) -> bool {
+    one.source() == other.source
+        && one.source_port() == other.source_port
+        && one.destination() == other.destination
+        && one.destination_port() == other.destination_port
 }
 
 /// Finds out how packets get to the backend.
@@ -92,49 +104,38 @@ fn plan<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     egress: &mut Egress,
 ) -> Result<Option<Plan<A>>, DropReason> {
     let (client, _) = parsed.source();
-    let through_stack = Plan {
-        emit: Emit::Stack,
-        source: client,
-    };
+    let through_stack = Plan { emit: Emit::Stack, source: client };
     if hook == Hook::WorkloadIn {
         if client != choice.address {
             return Ok(Some(through_stack));
         }
+        check_ttl(parsed)?;
         // A pod that reaches itself: it can't be its own peer, so its peer is the service.
         let (service, _) = parsed.destination();
-        return Ok(Some(Plan {
-            emit: Emit::Turn,
-            source: service,
-        }));
+        return Ok(Some(Plan { emit: Emit::Turn, source: service }));
     }
 
-    let query = RouteQuery {
-        ifindex: packet.ifindex(),
-        source: client,
-        destination: choice.address,
-    };
+    let query =
+        RouteQuery { ifindex: packet.ifindex(), source: client, destination: choice.address };
     match tables.route(&query, egress) {
         Route::Local => return Ok(Some(through_stack)),
         Route::None => return Err(DropReason::NoRoute),
         Route::ForwardingOff => return Err(DropReason::ForwardingOff),
         Route::Via | Route::Unresolved => {}
     }
-    let device = tables
-        .device(egress.ifindex)
-        .ok_or(DropReason::EgressUnmanaged)?;
+    let device = tables.device(egress.ifindex).ok_or(DropReason::EgressUnmanaged)?;
     if device.role == DeviceRole::Workload as u8 {
         return Ok(Some(through_stack));
     }
     let source = A::snat_source(&device).ok_or(DropReason::NoSourceAddress)?;
     complete_egress(tables, &device, egress);
+    check_ttl(parsed)?;
+    check_length(packet, parsed, egress)?;
     let can_send = Egress::NEIGHBOUR | Egress::XDP_TRANSMIT;
     if !P::COMPLETE && egress.flags & can_send != can_send {
         return Ok(None);
     }
-    Ok(Some(Plan {
-        emit: Emit::Transmit,
-        source,
-    }))
+    Ok(Some(Plan { emit: Emit::Transmit, source }))
 }
 
 /// Adds to an egress what the routing table doesn't know.
@@ -158,10 +159,7 @@ fn write_down<A: Family>(
 ) {
     let ((client, client_port), (frontend, frontend_port)) =
         (parsed.source(), parsed.destination());
-    let (outer, inner) = (
-        client.sum() + frontend.sum(),
-        plan.source.sum() + choice.address.sum(),
-    );
+    let (outer, inner) = (client.sum() + frontend.sum(), plan.source.sum() + choice.address.sum());
 
     let forward = &mut draft.forward;
     forward.source = plan.source;
@@ -252,11 +250,7 @@ fn is_same_flow<A: Family, T: FamilyTables<A>>(
     key: &FlowKey<A>,
     reverse: &Flow<A>,
 ) -> bool {
-    tables.find(key).is_some_and(|other| {
-        other.destination() == reverse.destination
-            && other.destination_port() == reverse.destination_port
-            && other.source() == reverse.source
-            && other.source_port() == reverse.source_port
-            && other.backend() == reverse.backend
-    })
+    tables
+        .find(key)
+        .is_some_and(|other| leads_alike(other, reverse) && other.backend() == reverse.backend)
 }

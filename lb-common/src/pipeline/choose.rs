@@ -49,13 +49,7 @@ pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
     let backend = tables.slot(slot).ok_or(DropReason::NoBackend)?;
     let (address, port) =
         FamilyTables::<A>::backend(tables, backend).ok_or(DropReason::BackendGone)?;
-    Ok(Some(Choice {
-        service,
-        backend,
-        address,
-        port,
-        spread: high(hash),
-    }))
+    Ok(Some(Choice { service, backend, address, port, spread: high(hash) }))
 }
 
 #[inline(always)]
@@ -73,10 +67,7 @@ fn tuple_hash<A: Family, T: Tables>(tables: &T, parsed: &Parsed<A>) -> u64 {
     hasher.finish(1 + 2 * size_of::<A>().div_ceil(8) as u64)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the lower half is what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]
 #[inline(always)]
 const fn low(hash: u64) -> u32 {
     hash as u32

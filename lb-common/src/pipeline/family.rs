@@ -55,9 +55,7 @@ pub trait Family: Address {
 impl Family for Ipv4 {
     #[inline(always)]
     fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, PassReason> {
-        let header = packet
-            .header::<Ipv4Header>(L3_AT)
-            .ok_or(PassReason::NotIp)?;
+        let header = packet.header::<Ipv4Header>(L3_AT).ok_or(PassReason::NotIp)?;
         let header_len = header.header_len().ok_or(PassReason::NotIp)?;
         if header.is_fragment() {
             return Err(PassReason::Fragment);
@@ -75,9 +73,7 @@ impl Family for Ipv4 {
 
     #[inline(always)]
     fn write<P: Packet>(packet: &mut P, change: IpChange<Self>) -> Result<(), DropReason> {
-        let header = packet
-            .header_mut::<Ipv4Header>(L3_AT)
-            .ok_or(DropReason::Unwritable)?;
+        let header = packet.header_mut::<Ipv4Header>(L3_AT).ok_or(DropReason::Unwritable)?;
         header.set_addresses(change.source, change.destination, change.delta);
         if change.forwarded {
             header.decrement_ttl();
@@ -94,9 +90,7 @@ impl Family for Ipv4 {
 impl Family for Ipv6 {
     #[inline(always)]
     fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, PassReason> {
-        let header = packet
-            .header::<Ipv6Header>(L3_AT)
-            .ok_or(PassReason::NotIp)?;
+        let header = packet.header::<Ipv6Header>(L3_AT).ok_or(PassReason::NotIp)?;
         if !header.is_version_6() {
             return Err(PassReason::NotIp);
         }
@@ -112,9 +106,7 @@ impl Family for Ipv6 {
 
     #[inline(always)]
     fn write<P: Packet>(packet: &mut P, change: IpChange<Self>) -> Result<(), DropReason> {
-        let header = packet
-            .header_mut::<Ipv6Header>(L3_AT)
-            .ok_or(DropReason::Unwritable)?;
+        let header = packet.header_mut::<Ipv6Header>(L3_AT).ok_or(DropReason::Unwritable)?;
         header.set_addresses(change.source, change.destination);
         if change.forwarded {
             header.decrement_hop_limit();

@@ -58,10 +58,7 @@ impl<A: Address> FlowRef<A> {
     /// A handle on the copy of an entry that was just made; what is noted in it is not kept.
     #[inline(always)]
     pub(super) const fn fresh(flow: &mut Flow<A>) -> Self {
-        Self {
-            entry: flow,
-            generation: Generation::Established,
-        }
+        Self { entry: flow, generation: Generation::Established }
     }
 
     reads! {
@@ -87,6 +84,8 @@ impl<A: Address> FlowRef<A> {
         sequence: u32;
         /// Bits of [`State`].
         state: u8;
+        /// An [`Emit`]'s number.
+        emit: u8;
         /// Packets since the first reply.
         packets: u8;
         /// The cached way out.
@@ -254,16 +253,8 @@ pub fn note<A: Family, T: Tables + FamilyTables<A>>(
     flow: FlowRef<A>,
 ) {
     if parsed.flags.any(TcpFlags::FIN | TcpFlags::RST) {
-        let fin = if parsed.flags.any(TcpFlags::FIN) {
-            State::FIN
-        } else {
-            0
-        };
-        let rst = if parsed.flags.any(TcpFlags::RST) {
-            State::RST
-        } else {
-            0
-        };
+        let fin = if parsed.flags.any(TcpFlags::FIN) { State::FIN } else { 0 };
+        let rst = if parsed.flags.any(TcpFlags::RST) { State::RST } else { 0 };
         flow.add_state(fin | rst);
     }
     if flow.generation == Generation::Established {
@@ -282,6 +273,8 @@ pub fn note<A: Family, T: Tables + FamilyTables<A>>(
 /// acknowledging the SYN-ACK (a spoofed flood never sees it), or by going on after a reply.
 ///
 /// Both halves are written there before either is removed here, so that a lookup finds one always.
+/// The reverse half goes first: if there is room for it alone, the forward half stays where it is
+/// and tries again, and neither is lost.
 #[inline(always)]
 fn graduate<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,
@@ -292,23 +285,54 @@ fn graduate<A: Family, T: Tables + FamilyTables<A>>(
 ) {
     let reverse_key = reverse_key(hook, flow, key);
     let Some(reverse) = tables.find(&reverse_key) else {
+        restore_reverse(tables, key, flow, &reverse_key);
         return;
     };
     if !has_proven_itself(tables, parsed, flow, reverse) {
         return;
     }
-    if !tables.establish(key, flow) {
-        tables.count(Event::GraduationFull as u32);
-        return;
-    }
-    if !tables.establish(&reverse_key, reverse) {
-        tables.remove(key);
+    let reverse_moved =
+        reverse.generation == Generation::Established || tables.establish(&reverse_key, reverse);
+    if !reverse_moved || !tables.establish(key, flow) {
         tables.count(Event::GraduationFull as u32);
         return;
     }
     tables.remove_new(key);
     tables.remove_new(&reverse_key);
     tables.count(Event::FlowGraduated as u32);
+}
+
+/// Makes the reverse half, which was evicted, again from the forward half. Without it the client
+/// would never see a reply again, and its packets would keep the forward half alive.
+#[inline(always)]
+fn restore_reverse<A: Family, T: FamilyTables<A>>(
+    tables: &T,
+    key: &FlowKey<A>,
+    flow: FlowRef<A>,
+    reverse_key: &FlowKey<A>,
+) {
+    let Some(mut draft) = tables.draft() else {
+        return;
+    };
+    // SAFETY: `draft` is this CPU's own, and `flow` isn't in it: a fresh flow never gets here.
+    let reverse = unsafe { &mut draft.as_mut().reverse };
+    reverse.source = key.destination;
+    reverse.destination = key.source;
+    reverse.source_port = key.destination_port;
+    reverse.destination_port = key.source_port;
+    reverse.address_delta = flow.address_delta().inverse();
+    reverse.port_delta = flow.port_delta().inverse();
+    reverse.backend = flow.backend();
+    reverse.service = flow.service();
+    reverse.last_seen = flow.last_seen();
+    reverse.sequence = 0;
+    reverse.half = Half::Reverse as u8;
+    reverse.emit = flow.emit();
+    reverse.state = 0;
+    reverse.packets = 0;
+    reverse.egress.clear();
+    // If it is taken, another CPU was faster, or another flow has the reply's tuple by now.
+    let _ = tables.claim(reverse_key, reverse);
 }
 
 #[inline(always)]
@@ -322,8 +346,9 @@ fn has_proven_itself<A: Family, T: Tables>(
     if state & State::REPLIED == 0 {
         return false;
     }
-    if state & State::ACCEPTED != 0 {
-        return parsed.flags.any(TcpFlags::ACK)
+    if let L4::Tcp = parsed.l4 {
+        return state & State::ACCEPTED != 0
+            && parsed.flags.any(TcpFlags::ACK)
             && parsed.acknowledgment == reverse.sequence().wrapping_add(1);
     }
     if flow.packets() < PACKETS_TO_GRADUATE {

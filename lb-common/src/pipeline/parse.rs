@@ -60,7 +60,7 @@ pub fn parse<A: Family, P: Packet>(packet: &P) -> Result<Parsed<A>, PassReason> 
         flags: TcpFlags(0),
         sequence: 0,
         acknowledgment: 0,
-        l4_header_len: Udp::LEN as u32,
+        l4_header_len: Udp::LEN,
     };
     match ip.l4 {
         L4::Tcp => {

@@ -18,14 +18,9 @@ pub fn rewrite<A: Family, P: Packet>(
     verdict: Verdict,
 ) -> Result<(), DropReason> {
     if let Verdict::Transmit(_) = verdict {
-        let ethernet = packet
-            .header_mut::<Ethernet>(0)
-            .ok_or(DropReason::Unwritable)?;
-        let macs = if flow.emits(Emit::Turn) {
-            ethernet.macs().swapped()
-        } else {
-            flow.egress().macs
-        };
+        let ethernet = packet.header_mut::<Ethernet>(0).ok_or(DropReason::Unwritable)?;
+        let macs =
+            if flow.emits(Emit::Turn) { ethernet.macs().swapped() } else { flow.egress().macs };
         ethernet.set_macs(macs);
     }
     let address_delta = flow.address_delta();

@@ -29,9 +29,7 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if flow.emits(Emit::Stack) {
         return Ok(Some(Verdict::Stack));
     }
-    if parsed.ttl <= 1 {
-        return Err(DropReason::TtlExpired);
-    }
+    check_ttl(parsed)?;
     if flow.emits(Emit::Turn) {
         return Ok(Some(Verdict::Transmit(packet.ifindex())));
     }
@@ -43,9 +41,7 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         }
         egress = refreshed(packet, tables, flow)?;
     }
-    if egress.mtu != 0 && l3_len(packet, parsed) > u32::from(egress.mtu) {
-        return Err(DropReason::TooBig);
-    }
+    check_length(packet, parsed, &egress)?;
     let known = egress.flags & Egress::NEIGHBOUR != 0;
     if P::COMPLETE {
         if stale {
@@ -64,6 +60,28 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         flow.set_egress(egress);
     }
     Ok(Some(Verdict::Transmit(egress.ifindex)))
+}
+
+/// Fails if the packet may not be forwarded any further.
+#[inline(always)]
+pub fn check_ttl<A: Family>(parsed: &Parsed<A>) -> Result<(), DropReason> {
+    if parsed.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    Ok(())
+}
+
+/// Fails if the packet, or a segment that it will be cut into, doesn't fit the egress.
+#[inline(always)]
+pub fn check_length<A: Family, P: Packet>(
+    packet: &P,
+    parsed: &Parsed<A>,
+    egress: &Egress,
+) -> Result<(), DropReason> {
+    if egress.mtu != 0 && l3_len(packet, parsed) > u32::from(egress.mtu) {
+        return Err(DropReason::TooBig);
+    }
+    Ok(())
 }
 
 /// Looks the egress of a flow up again.
@@ -92,10 +110,11 @@ fn refreshed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
 /// Length of the packet from its IP header on, or of the longest segment that it will be cut into.
 #[inline(always)]
 fn l3_len<A: Family, P: Packet>(packet: &P, parsed: &Parsed<A>) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "offsets of headers")]
+    let (l3_at, l4_at) = (L3_AT as u32, parsed.l4_at as u32);
     let segment = packet.segment_payload();
     if segment == 0 {
-        return packet.len().wrapping_sub(L3_AT as u32);
+        return packet.len().wrapping_sub(l3_at);
     }
-    let ip_header_len = (parsed.l4_at - L3_AT) as u32;
-    ip_header_len + parsed.l4_header_len + segment
+    l4_at - l3_at + parsed.l4_header_len + segment
 }

@@ -17,10 +17,7 @@ pub struct SnatPorts {
 impl SnatPorts {
     /// The port for a number from the hash; 0 ports give the first, which the caller rules out.
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a remainder of a 16-bit number"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder of a 16-bit number")]
     pub fn pick(self, number: u32) -> Port {
         let count = u32::from(self.count);
         let offset = if count == 0 { 0 } else { number % count };
@@ -74,10 +71,7 @@ mod tests {
 
     #[test]
     fn every_picked_port_is_contained_and_no_neighbour_is() {
-        let ports = SnatPorts {
-            first: 65_530,
-            count: 6,
-        };
+        let ports = SnatPorts { first: 65_530, count: 6 };
         for number in 0..100 {
             assert!(ports.contains(ports.pick(number)));
         }

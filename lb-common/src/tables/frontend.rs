@@ -25,13 +25,7 @@ impl<A: Address> FrontendKey<A> {
     /// The key of a frontend.
     #[inline(always)]
     pub const fn new(address: A, port: Port, protocol: Protocol) -> Self {
-        Self {
-            address,
-            port,
-            protocol: protocol.0,
-            reserved: 0,
-            reserved_tail: 0,
-        }
+        Self { address, port, protocol: protocol.0, reserved: 0, reserved_tail: 0 }
     }
 }
 

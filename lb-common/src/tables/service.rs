@@ -42,17 +42,13 @@ impl Selection {
 
     /// The first slot.
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the lower half is what is asked for"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]
     pub const fn base(self) -> u32 {
         self.0 as u32
     }
 
     /// How many slots; 0: no endpoint may be chosen.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
     pub const fn len(self) -> u32 {
         (self.0 >> 32) as u32 & Self::MAX_LEN
     }
@@ -84,10 +80,7 @@ mod tests {
     #[test]
     fn a_selection_gives_back_what_went_in() {
         let selection = Selection::new(u32::MAX, Selection::MAX_LEN).unwrap();
-        assert_eq!(
-            (selection.base(), selection.len()),
-            (u32::MAX, Selection::MAX_LEN)
-        );
+        assert_eq!((selection.base(), selection.len()), (u32::MAX, Selection::MAX_LEN));
         assert!(Selection::new(0, Selection::MAX_LEN + 1).is_none());
         assert!(Selection::EMPTY.is_empty());
     }

@@ -50,11 +50,7 @@ impl MacPair {
     /// From the twelve bytes at the beginning of a frame, as three words in memory order.
     #[inline(always)]
     pub const fn from_wire(first: u32, second: u32, third: u32) -> Self {
-        Self {
-            first,
-            second,
-            third,
-        }
+        Self { first, second, third }
     }
 
     /// From a destination and a source address.
@@ -67,12 +63,9 @@ impl MacPair {
 
     /// The same two addresses, each in the other's place.
     #[inline(always)]
+    #[must_use]
     pub const fn swapped(self) -> Self {
-        let Self {
-            first: a,
-            second: b,
-            third: c,
-        } = self;
+        let Self { first: a, second: b, third: c } = self;
         if cfg!(target_endian = "little") {
             Self::from_wire(b >> 16 | c << 16, c >> 16 | a << 16, a >> 16 | b << 16)
         } else {

@@ -25,9 +25,11 @@ pub struct Udp {
 // SAFETY: packed words only.
 unsafe impl Header for Udp {}
 
+const _: () = assert!(size_of::<Udp>() == Udp::LEN as usize);
+
 impl Udp {
     /// Length in bytes.
-    pub const LEN: usize = size_of::<Self>();
+    pub const LEN: u32 = 8;
 
     /// Where the checksum stands in the header, in bytes.
     pub const CHECKSUM_AT: usize = core::mem::offset_of!(Self, checksum);

@@ -56,9 +56,7 @@ fn check(case: Case) {
             (case.spoil)(&mut world, family, l4);
             let before = world.snapshot();
             let packet = (case.dress)(request(family, l4, case.client, case.front));
-            world
-                .send(at, &packet)
-                .is(Err(case.reason), &packet, case.events);
+            world.send(at, &packet).is(Err(case.reason), &packet, case.events);
             assert_eq!(world.snapshot(), before, "{:?}", case.reason);
         }
     });
@@ -74,18 +72,12 @@ fn a_service_without_endpoints_drops() {
 
 #[test]
 fn a_service_that_is_not_there_yet_drops() {
-    check(Case {
-        spoil: |world, _, _| world.tables.services.clear(),
-        ..GOOD
-    });
+    check(Case { spoil: |world, _, _| world.tables.services.clear(), ..GOOD });
 }
 
 #[test]
 fn a_selection_beyond_the_slots_drops() {
-    check(Case {
-        spoil: |world, _, _| world.tables.slots.clear(),
-        ..GOOD
-    });
+    check(Case { spoil: |world, _, _| world.tables.slots.clear(), ..GOOD });
 }
 
 #[test]
@@ -105,13 +97,7 @@ fn without_ports_for_snat_there_is_no_way_to_a_remote_backend_or_to_oneself() {
         ..GOOD
     };
     check(no_ports);
-    check(Case {
-        client: POD,
-        front: Front::Cluster,
-        backend: POD,
-        at: POD_IN,
-        ..no_ports
-    });
+    check(Case { client: POD, front: Front::Cluster, backend: POD, at: POD_IN, ..no_ports });
 }
 
 #[test]
@@ -123,14 +109,8 @@ fn a_full_flow_table_drops() {
     };
     check(full);
     // Room for one of the two halves only: it is taken back.
-    check(Case {
-        spoil: |world, _, _| world.tables.new_limit = 1,
-        ..full
-    });
-    check(Case {
-        backend: LOCAL,
-        ..full
-    });
+    check(Case { spoil: |world, _, _| world.tables.new_limit = 1, ..full });
+    check(Case { backend: LOCAL, ..full });
 }
 
 #[test]
@@ -191,6 +171,20 @@ fn an_uplink_without_an_address_of_the_family_drops() {
     });
 }
 
+/// What can't leave at once begins no flow: whoever sends such packets fills no table with them.
+#[test]
+fn a_first_packet_that_may_not_be_sent_on_begins_no_flow() {
+    let short_lived =
+        Case { dress: |packet| packet.ttl(1), reason: DropReason::TtlExpired, ..GOOD };
+    check(short_lived);
+    check(Case { client: POD, front: Front::Cluster, backend: POD, at: POD_IN, ..short_lived });
+    check(Case {
+        dress: |packet| packet.payload(&[0; MTU as usize]),
+        reason: DropReason::TooBig,
+        ..GOOD
+    });
+}
+
 /// A flow that goes on already, of which a packet then is dropped.
 fn check_later(case: Case) {
     each(|family, l4| {
@@ -202,9 +196,7 @@ fn check_later(case: Case) {
             (case.spoil)(&mut world, family, l4);
             let before = world.snapshot();
             let packet = (case.dress)(carrying(first, l4, flags::ACK));
-            world
-                .send(at, &packet)
-                .is(Err(case.reason), &packet, case.events);
+            world.send(at, &packet).is(Err(case.reason), &packet, case.events);
             assert_eq!(world.snapshot(), before, "{:?}", case.reason);
         }
     });
@@ -213,11 +205,7 @@ fn check_later(case: Case) {
 #[test]
 fn a_packet_at_the_end_of_its_time_to_live_is_not_sent_on() {
     for dress in [|packet: Packet| packet.ttl(1), |packet: Packet| packet.ttl(0)] {
-        check_later(Case {
-            dress,
-            reason: DropReason::TtlExpired,
-            ..GOOD
-        });
+        check_later(Case { dress, reason: DropReason::TtlExpired, ..GOOD });
     }
 }
 
@@ -244,10 +232,7 @@ fn a_packet_that_will_be_cut_up_is_measured_by_its_segments() {
             (Family::V6, L4::Tcp) => 60,
             (Family::V6, L4::Udp) => 48,
         };
-        let cut = |segment_payload| At {
-            segment_payload,
-            ..UPLINK_IN
-        };
+        let cut = |segment_payload| At { segment_payload, ..UPLINK_IN };
         let fits = u32::from(MTU) - header_len;
         let sent = world.send(cut(fits), &long);
         assert_eq!(sent.outcome, Ok(Verdict::Transmit(UPLINK)));

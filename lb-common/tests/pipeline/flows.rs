@@ -46,9 +46,7 @@ impl World {
     #[track_caller]
     pub fn half(&self, family: Family, half: Half) -> Entry {
         let entries = self.entries(family);
-        let mut found = entries
-            .iter()
-            .filter(|entry| entry.forward == (half == Half::Forward));
+        let mut found = entries.iter().filter(|entry| entry.forward == (half == Half::Forward));
         match (found.next(), found.next()) {
             (Some(entry), None) => *entry,
             _ => panic!("not one {half:?} entry: {entries:#?}"),
@@ -82,9 +80,7 @@ impl World {
         Snapshot {
             v4: self.tables.v4.flows(),
             v6: self.tables.v6.flows(),
-            services: services
-                .map(|service| self.tables.service_counters(service))
-                .collect(),
+            services: services.map(|service| self.tables.service_counters(service)).collect(),
         }
     }
 }
@@ -94,10 +90,7 @@ fn entry<A: Address>((key, generation, flow): (FlowKey<A>, Generation, Flow<A>))
     Entry {
         forward: flow.half == Half::Forward as u8,
         generation,
-        key: (
-            socket(key.source, key.source_port),
-            socket(key.destination, key.destination_port),
-        ),
+        key: (socket(key.source, key.source_port), socket(key.destination, key.destination_port)),
         becomes: (
             socket(flow.source, flow.source_port),
             socket(flow.destination, flow.destination_port),

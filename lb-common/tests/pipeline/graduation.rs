@@ -224,9 +224,7 @@ fn when_there_is_room_for_one_half_only_neither_is_lost() {
         };
         let id = dialogue.world.backend(other, family, l4).id;
         dialogue.world.tables.backends.insert(id, line);
-        dialogue
-            .world
-            .choose_from(Front::Cluster, family, l4, &[other]);
+        dialogue.world.choose_from(Front::Cluster, family, l4, &[other]);
         for _ in 0..3 {
             let next = dialogue.ask(|packet| carrying(packet, l4, flags::ACK));
             assert_eq!(next.outcome, Ok(Verdict::Stack));

@@ -31,9 +31,7 @@ fn a_pod_that_is_its_own_backend_talks_to_the_service_both_ways() {
             assert!(SNAT_PORTS.contains(Port::from_host(source.port())));
             sent.is(
                 Ok(Verdict::Transmit(POD_IN.ifindex)),
-                &between(question, source, backend)
-                    .macs(gateway, POD.mac)
-                    .ttl(63),
+                &between(question, source, backend).macs(gateway, POD.mac).ttl(63),
                 &[Event::FlowCreated as u32],
             );
 
@@ -41,9 +39,7 @@ fn a_pod_that_is_its_own_backend_talks_to_the_service_both_ways() {
             let answer = carrying(answer, l4, flags::SYN_ACK).payload(b"answer");
             world.send(POD_IN, &answer).is(
                 Ok(Verdict::Transmit(POD_IN.ifindex)),
-                &between(answer.clone(), service, client)
-                    .macs(gateway, POD.mac)
-                    .ttl(63),
+                &between(answer.clone(), service, client).macs(gateway, POD.mac).ttl(63),
                 &[],
             );
         });

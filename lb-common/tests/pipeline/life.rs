@@ -1,1 +1,287 @@
-//! x
+//! What a flow lives through: repeated and closing packets, backends that go, entries that are
+//! lost.
+
+use lb_common::{
+    hook::Hook,
+    tables::Half,
+    verdict::{DropReason, Event, Verdict},
+    wire::L4,
+};
+use lb_tests::{
+    lab::cast::{self, Family, Host, OUTSIDE},
+    packet::{checksums_ok, flags},
+};
+
+use crate::{
+    traffic::{At, POD_IN, POD_OUT, Sent, UPLINK_IN, UPLINK_OUT, carrying, each, reply, request},
+    world::{Front, LOCAL, POD, REMOTE, World},
+};
+
+/// Another backend on node 2.
+const OTHER: Host = cast::pod(2, 2);
+
+/// A client's connection to a frontend, whose table changes from one backend to another meanwhile.
+struct Line {
+    world: World,
+    family: Family,
+    l4: L4,
+    client: Host,
+    front: Front,
+    hooks: (At, At),
+    backend: Host,
+    /// The backend that new flows get after a change.
+    next: Host,
+}
+
+impl Line {
+    /// Every path that a flow can take: a pod's, the outside's to here, the outside's to elsewhere.
+    fn all(family: Family, l4: L4) -> [Self; 3] {
+        [
+            (POD, Front::Cluster, (POD_IN, POD_OUT), REMOTE, LOCAL),
+            (OUTSIDE, Front::Node, (UPLINK_IN, UPLINK_OUT), LOCAL, POD),
+            (OUTSIDE, Front::Node, (UPLINK_IN, UPLINK_IN), REMOTE, OTHER),
+        ]
+        .map(|(client, front, hooks, backend, next)| {
+            let mut world = World::new(&[backend, next]);
+            world.choose_from(front, family, l4, &[backend]);
+            Self { world, family, l4, client, front, hooks, backend, next }
+        })
+    }
+
+    fn ask(&self, tcp_flags: u8) -> Sent {
+        let packet = request(self.family, self.l4, self.client, self.front);
+        let packet = carrying(packet, self.l4, tcp_flags);
+        self.world.send(self.hooks.0, &packet)
+    }
+
+    /// The backend answers what it was sent.
+    fn answer(&self, asked: &Sent, tcp_flags: u8) -> Sent {
+        let packet = reply(self.family, self.l4, asked.tuple());
+        let packet = carrying(packet, self.l4, tcp_flags);
+        self.world.send(self.hooks.1, &packet)
+    }
+
+    fn change_table(&mut self) {
+        self.world.choose_from(self.front, self.family, self.l4, &[self.next]);
+    }
+
+    /// The client is answered by whom it asked.
+    #[track_caller]
+    fn is_answered(&self, asked: &Sent) {
+        let answer = self.answer(asked, flags::ACK);
+        let (from, to) = (self.front.socket(self.family), 40_000);
+        assert!(answer.outcome.is_ok());
+        assert!(checksums_ok(&answer.frame));
+        assert_eq!(answer.tuple(), (from, self.client.socket(self.family, to)));
+    }
+
+    #[track_caller]
+    fn goes_to(&self, asked: &Sent, host: Host) {
+        let (_, destination) = asked.tuple();
+        assert_eq!(destination, host.socket(self.family, 8080), "{asked:?}");
+    }
+}
+
+fn each_line(transports: &[L4], test: impl Fn(Line)) {
+    for family in Family::BOTH {
+        for l4 in transports {
+            Line::all(family, *l4).into_iter().for_each(&test);
+        }
+    }
+}
+
+#[test]
+fn a_flow_keeps_its_backend_when_the_table_changes_also_for_its_repeated_syn() {
+    each_line(&[L4::Tcp, L4::Udp], |mut line| {
+        let first = line.ask(flags::SYN);
+        line.change_table();
+        for tcp_flags in [flags::SYN, flags::SYN, flags::ACK] {
+            let again = line.ask(tcp_flags);
+            assert_eq!(again.tuple(), first.tuple());
+            line.is_answered(&again);
+        }
+    });
+}
+
+#[test]
+fn a_syn_after_the_clients_end_chooses_anew() {
+    for end in [flags::FIN | flags::ACK, flags::RST, flags::RST | flags::ACK] {
+        each_line(&[L4::Tcp], |mut line| {
+            let first = line.ask(flags::SYN);
+            line.ask(end);
+            line.change_table();
+            // The end itself, sent again, is still the old connection's.
+            assert_eq!(line.ask(end).tuple(), first.tuple());
+            line.is_answered(&first);
+
+            let second = line.ask(flags::SYN);
+            line.goes_to(&second, line.next);
+            line.is_answered(&line.ask(flags::ACK));
+            assert_eq!(line.world.entries(line.family).len(), 2);
+        });
+    }
+}
+
+#[test]
+fn a_syn_after_the_backends_reset_chooses_anew() {
+    each_line(&[L4::Tcp], |mut line| {
+        let first = line.ask(flags::SYN);
+        line.answer(&first, flags::RST | flags::ACK);
+        line.change_table();
+        line.goes_to(&line.ask(flags::SYN), line.next);
+    });
+}
+
+/// The client may still send; its next connection says when it is through.
+#[test]
+fn a_syn_after_the_backends_fin_alone_stays() {
+    each_line(&[L4::Tcp], |mut line| {
+        let first = line.ask(flags::SYN);
+        line.answer(&first, flags::FIN | flags::ACK);
+        line.change_table();
+        assert_eq!(line.ask(flags::SYN).tuple(), first.tuple());
+    });
+}
+
+#[test]
+fn a_graduated_flow_that_is_closed_is_begun_anew_too() {
+    each_line(&[L4::Tcp], |mut line| {
+        let first = line.ask(flags::SYN);
+        let packet = reply(line.family, L4::Tcp, first.tuple()).sequence(6, 0);
+        line.world.send(line.hooks.1, &packet);
+        let ack = request(line.family, L4::Tcp, line.client, line.front);
+        let ack = ack.tcp(flags::ACK).sequence(1_001, 7);
+        let proven = line.world.send(line.hooks.0, &ack);
+        assert_eq!(proven.counted.get(&(Event::FlowGraduated as u32)), Some(&1));
+
+        line.ask(flags::FIN | flags::ACK);
+        line.change_table();
+        let second = line.ask(flags::SYN);
+        line.goes_to(&second, line.next);
+        line.is_answered(&second);
+        assert_eq!(line.world.entries(line.family).len(), 2);
+    });
+}
+
+#[test]
+fn when_the_backend_is_gone_udp_chooses_anew_with_its_next_packet() {
+    each_line(&[L4::Udp], |mut line| {
+        line.ask(0);
+        let backend = line.world.half(line.family, Half::Forward).backend;
+        line.world.tables.backends.get_mut(&backend.id).unwrap().generation = 0;
+        line.change_table();
+        let next = line.ask(0);
+        line.goes_to(&next, line.next);
+        line.is_answered(&next);
+        assert_eq!(line.world.entries(line.family).len(), 2);
+    });
+}
+
+#[test]
+fn when_the_backend_is_gone_tcp_is_dropped_both_ways_until_a_syn() {
+    each_line(&[L4::Tcp], |mut line| {
+        let first = line.ask(flags::SYN);
+        let backend = line.world.half(line.family, Half::Forward).backend;
+        line.world.tables.backends.get_mut(&backend.id).unwrap().generation = 2;
+        line.change_table();
+        for end in [flags::ACK, flags::FIN | flags::ACK, flags::RST, flags::SYN_ACK] {
+            let gone = Err(DropReason::BackendGone);
+            let there = line.ask(end);
+            assert_eq!(there.outcome, gone);
+            assert_eq!(there.counted, [(DropReason::BackendGone as u32, 1)].into());
+            assert_eq!(line.answer(&first, end).outcome, gone);
+        }
+        let second = line.ask(flags::SYN);
+        line.goes_to(&second, line.next);
+        line.is_answered(&second);
+    });
+}
+
+#[test]
+fn a_backend_that_came_back_in_another_generation_is_another_backend() {
+    each_line(&[L4::Tcp, L4::Udp], |mut line| {
+        line.ask(flags::SYN);
+        let backend = line.world.half(line.family, Half::Forward).backend;
+        let host = line.world.tables.backends.get_mut(&backend.id).unwrap();
+        host.generation = 7;
+        let slot = line.front.service(line.family, line.l4) * 100;
+        line.world.tables.slots.get_mut(&slot).unwrap().generation = 7;
+        let again = line.ask(flags::SYN);
+        assert!(matches!(again.outcome, Ok(Verdict::Stack | Verdict::Transmit(_))));
+        line.is_answered(&again);
+        let forward = line.world.half(line.family, Half::Forward);
+        assert_eq!(forward.backend.generation, 7);
+    });
+}
+
+#[test]
+fn a_lost_forward_entry_is_found_again_by_the_same_hash() {
+    each_line(&[L4::Tcp, L4::Udp], |mut line| {
+        let (one, two) = (line.backend, line.next);
+        let hosts = [one, two, one, two, two];
+        line.world.choose_from(line.front, line.family, line.l4, &hosts);
+        let first = line.ask(flags::SYN);
+        let before = line.world.entries(line.family);
+        line.world.evict(line.family, Half::Forward);
+        let again = line.ask(flags::ACK);
+        assert_eq!((again.outcome, again.frame.len()), (first.outcome, first.frame.len()));
+        assert_eq!(again.tuple(), first.tuple());
+        assert_eq!(line.world.entries(line.family), before);
+        line.is_answered(&again);
+    });
+}
+
+#[test]
+fn a_lost_reverse_entry_is_made_again_from_its_forward() {
+    each_line(&[L4::Tcp, L4::Udp], |mut line| {
+        let first = line.ask(flags::SYN);
+        let before = line.world.entries(line.family);
+        line.world.evict(line.family, Half::Reverse);
+        // One packet puts it right, even if all backends changed meanwhile.
+        line.change_table();
+        let again = line.ask(flags::ACK);
+        assert_eq!(again.tuple(), first.tuple());
+        assert_eq!(line.world.entries(line.family), before);
+        line.is_answered(&again);
+    });
+}
+
+#[test]
+fn the_age_is_renewed_once_in_a_touch_interval_in_each_direction() {
+    each_line(&[L4::Tcp, L4::Udp], |mut line| {
+        let first = line.ask(flags::SYN);
+        let ages = |line: &Line| {
+            [Half::Forward, Half::Reverse].map(|half| line.world.half(line.family, half).last_seen)
+        };
+        let begun = line.world.now;
+        let interval = line.world.tables.config.touch_interval;
+        line.world.now = begun + interval - 1;
+        line.ask(flags::ACK);
+        line.answer(&first, flags::ACK);
+        assert_eq!(ages(&line), [begun, begun]);
+        line.world.now = begun + interval;
+        line.ask(flags::ACK);
+        assert_eq!(ages(&line), [begun + interval, begun]);
+        line.answer(&first, flags::ACK);
+        assert_eq!(ages(&line), [begun + interval, begun + interval]);
+    });
+}
+
+#[test]
+fn a_flow_is_entered_under_the_hooks_that_see_its_two_directions() {
+    each(|family, l4| {
+        let roles = Line::all(family, l4).map(|line| {
+            line.ask(flags::SYN);
+            [Half::Forward, Half::Reverse]
+                .map(|half| Hook::from_role(line.world.half(family, half).role).unwrap())
+        });
+        assert_eq!(
+            roles,
+            [
+                [Hook::WorkloadIn, Hook::WorkloadOut],
+                [Hook::UplinkIn, Hook::UplinkOut],
+                [Hook::UplinkIn, Hook::UplinkIn],
+            ]
+        );
+    });
+}

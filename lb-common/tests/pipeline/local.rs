@@ -37,21 +37,14 @@ const POD_TO_CLUSTER: Case = Case {
     dress: |packet| packet,
 };
 
-const OUTSIDE_TO_NODE: Case = Case {
-    client: OUTSIDE,
-    front: Front::Node,
-    hooks: (UPLINK_IN, UPLINK_OUT),
-    ..POD_TO_CLUSTER
-};
+const OUTSIDE_TO_NODE: Case =
+    Case { client: OUTSIDE, front: Front::Node, hooks: (UPLINK_IN, UPLINK_OUT), ..POD_TO_CLUSTER };
 
 /// Request and reply are translated, each at its hook, and nothing else about them changes.
 fn check(case: Case, family: Family, l4: L4) {
     let world = World::new(&[case.backend]);
     let (request_at, reply_at) = case.hooks;
-    let (client, front) = (
-        case.client.socket(family, CLIENT_PORT),
-        case.front.socket(family),
-    );
+    let (client, front) = (case.client.socket(family, CLIENT_PORT), case.front.socket(family));
     let backend = case.backend.socket(family, BACKEND_PORT);
 
     let question = (case.dress)(request(family, l4, case.client, case.front));
@@ -65,18 +58,11 @@ fn check(case: Case, family: Family, l4: L4) {
         let packet = between(Packet::new(family), from, client).macs(NODE1.mac, OUTSIDE.mac);
         (case.dress)(carrying(packet, l4, flags::SYN_ACK).payload(b"an answer"))
     };
-    world
-        .send(reply_at, &answer(backend))
-        .is(Ok(Verdict::Stack), &answer(front), &[]);
+    world.send(reply_at, &answer(backend)).is(Ok(Verdict::Stack), &answer(front), &[]);
 
-    let counters = world
-        .tables
-        .service_counters(case.front.service(family, l4));
+    let counters = world.tables.service_counters(case.front.service(family, l4));
     let bytes = question.build().len() + answer(front).build().len();
-    assert_eq!(
-        (counters.flows, counters.packets, counters.bytes),
-        (1, 2, bytes as u64)
-    );
+    assert_eq!((counters.flows, counters.packets, counters.bytes), (1, 2, bytes as u64));
 }
 
 #[test]
@@ -86,19 +72,13 @@ fn a_pod_reaches_a_backend_of_its_node_by_the_cluster_address() {
 
 #[test]
 fn a_pod_reaches_a_backend_of_another_node_with_its_own_source_address() {
-    let case = Case {
-        backend: REMOTE,
-        ..POD_TO_CLUSTER
-    };
+    let case = Case { backend: REMOTE, ..POD_TO_CLUSTER };
     each(|family, l4| check(case, family, l4));
 }
 
 #[test]
 fn a_pod_reaches_a_backend_by_the_node_port() {
-    let case = Case {
-        front: Front::Node,
-        ..POD_TO_CLUSTER
-    };
+    let case = Case { front: Front::Node, ..POD_TO_CLUSTER };
     each(|family, l4| check(case, family, l4));
 }
 
@@ -109,19 +89,13 @@ fn the_outside_reaches_a_local_backend_by_the_node_port() {
 
 #[test]
 fn xdp_translates_what_the_stack_delivers() {
-    let case = Case {
-        hooks: (XDP, UPLINK_OUT),
-        ..OUTSIDE_TO_NODE
-    };
+    let case = Case { hooks: (XDP, UPLINK_OUT), ..OUTSIDE_TO_NODE };
     each(|family, l4| check(case, family, l4));
 }
 
 #[test]
 fn udp_that_has_no_checksum_gets_none() {
-    let case = Case {
-        dress: Packet::udp_without_checksum,
-        ..OUTSIDE_TO_NODE
-    };
+    let case = Case { dress: Packet::udp_without_checksum, ..OUTSIDE_TO_NODE };
     for family in Family::BOTH {
         check(case, family, L4::Udp);
     }
@@ -141,10 +115,8 @@ fn options_and_padding_stay_as_they_are() {
         ..OUTSIDE_TO_NODE
     };
     each(|family, l4| check(case, family, l4));
-    let longest = Case {
-        dress: |packet| packet.ipv4_options(&[1; 40]).payload(b""),
-        ..POD_TO_CLUSTER
-    };
+    let longest =
+        Case { dress: |packet| packet.ipv4_options(&[1; 40]).payload(b""), ..POD_TO_CLUSTER };
     each(|family, l4| check(longest, family, l4));
 }
 
@@ -154,10 +126,8 @@ fn a_backend_on_the_node_itself_is_reached_through_the_stack() {
         let mut world = World::new(&[LOCAL]);
         world.route(family, LOCAL, lb_common::pipeline::Route::Local);
         let question = request(family, l4, OUTSIDE, Front::Node);
-        let (client, backend) = (
-            OUTSIDE.socket(family, CLIENT_PORT),
-            LOCAL.socket(family, BACKEND_PORT),
-        );
+        let (client, backend) =
+            (OUTSIDE.socket(family, CLIENT_PORT), LOCAL.socket(family, BACKEND_PORT));
         world.send(XDP, &question).is(
             Ok(Verdict::Stack),
             &between(question.clone(), client, backend),
@@ -168,10 +138,7 @@ fn a_backend_on_the_node_itself_is_reached_through_the_stack() {
 
 #[test]
 fn what_the_stack_forwards_keeps_its_time_to_live_even_at_the_end() {
-    let case = Case {
-        dress: |packet| packet.ttl(1),
-        ..OUTSIDE_TO_NODE
-    };
+    let case = Case { dress: |packet| packet.ttl(1), ..OUTSIDE_TO_NODE };
     each(|family, l4| check(case, family, l4));
 }
 
@@ -180,10 +147,8 @@ fn a_translated_packet_matches_at_no_other_hook() {
     each(|family, l4| {
         let world = World::new(&[LOCAL]);
         let question = request(family, l4, POD, Front::Cluster);
-        let (client, backend) = (
-            POD.socket(family, CLIENT_PORT),
-            LOCAL.socket(family, BACKEND_PORT),
-        );
+        let (client, backend) =
+            (POD.socket(family, CLIENT_PORT), LOCAL.socket(family, BACKEND_PORT));
         let translated = world.send(POD_IN, &question).frame;
         let answer = crate::traffic::reply(family, l4, (client, backend)).build();
         for frame in [translated, answer] {

@@ -32,22 +32,14 @@ fn check(case: Case) {
         let context = format!("{} at {at:?}", case.what);
         assert_eq!(sent.outcome, Ok(Verdict::Pass(case.reason)), "{context}");
         assert_eq!(sent.frame, case.frame, "{context}");
-        assert_eq!(
-            sent.counted,
-            [(case.reason as u32, 1)].into(),
-            "{context}"
-        );
+        assert_eq!(sent.counted, [(case.reason as u32, 1)].into(), "{context}");
         assert!(sent.lookups <= case.lookups, "{context}: {} lookups", sent.lookups);
     }
     assert_eq!(world.snapshot(), before, "{}", case.what);
 }
 
-const ORDINARY: Case<'static> = Case {
-    what: "ordinary traffic",
-    frame: &[],
-    reason: PassReason::NotOurs,
-    lookups: 0,
-};
+const ORDINARY: Case<'static> =
+    Case { what: "ordinary traffic", frame: &[], reason: PassReason::NotOurs, lookups: 0 };
 
 #[test]
 fn ordinary_traffic_passes_without_a_hash_lookup() {
@@ -55,10 +47,7 @@ fn ordinary_traffic_passes_without_a_hash_lookup() {
         for (from, to) in [(OUTSIDE, NODE1), (POD, OUTSIDE), (OUTSIDE, POD)] {
             let packet = request(family, l4, from, Front::Node).from(from, 50_000);
             let frame = packet.to(to, 22).build();
-            check(Case {
-                frame: &frame,
-                ..ORDINARY
-            });
+            check(Case { frame: &frame, ..ORDINARY });
         }
     });
 }
@@ -83,7 +72,7 @@ fn a_port_of_a_service_at_another_address_passes_after_a_look() {
         for frame in [
             packet.clone().to(NODE1, SERVICE_PORT).build(),
             packet.clone().to(POD, SERVICE_PORT).build(),
-            packet.from(REMOTE, BACKEND_PORT).build(),
+            packet.from(REMOTE, BACKEND_PORT).to(OUTSIDE, 50_000).build(),
         ] {
             check(Case {
                 what: "a port of ours, an address that isn't",

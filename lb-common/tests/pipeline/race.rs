@@ -1,1 +1,225 @@
-//! x
+//! Two CPUs that begin one flow at once, made to meet where it hurts.
+
+use core::{cell::Cell, ptr::NonNull};
+
+use bytemuck::Zeroable;
+use lb_common::{
+    addr::Port,
+    hash,
+    hook::{Hook, Scope},
+    host::{HostPacket, HostTables},
+    pipeline::{self, Claim, FamilyTables, FlowRef, Route, RouteQuery, Tables},
+    tables::{
+        BackendRef, Device, Draft, Egress, Flow, FlowKey, FrontendKey, Half, Selection, SnatPorts,
+    },
+};
+use lb_tests::{
+    lab::cast::{Host, OUTSIDE},
+    packet::{Packet, flags},
+};
+
+use crate::{
+    traffic::{UPLINK_IN, UPLINK_OUT, carrying, each, reply, request, tuple},
+    world::{Front, LOCAL, REMOTE, UPLINK, World},
+};
+
+/// The tables as one CPU sees them while another one, whenever this one claims a key for the
+/// `meets_at`th time, processes the rival's packet from beginning to end.
+struct Raced<'a> {
+    tables: &'a HostTables,
+    rival: Vec<u8>,
+    meets_at: Cell<u32>,
+}
+
+impl Raced<'_> {
+    fn meet(&self) {
+        let left = self.meets_at.get();
+        self.meets_at.set(left.wrapping_sub(1));
+        if left == 0 {
+            let mut packet = HostPacket::<true>::new(self.rival.clone(), UPLINK);
+            let outcome = pipeline::run(&mut packet, self.tables, Hook::UplinkIn, 1_000);
+            assert!(outcome.is_ok());
+        }
+    }
+}
+
+impl<A> FamilyTables<A> for Raced<'_>
+where
+    HostTables: FamilyTables<A>,
+    Draft<A>: Zeroable + 'static,
+{
+    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32> {
+        self.tables.frontend(key)
+    }
+
+    fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
+        self.tables.backend(backend)
+    }
+
+    fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
+        self.tables.find(key)
+    }
+
+    fn draft(&self) -> Option<NonNull<Draft<A>>> {
+        // Each CPU has its own. Leaked: a test makes few.
+        Some(NonNull::from(Box::leak(Box::new(Draft::zeroed()))))
+    }
+
+    fn claim(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Claim {
+        self.meet();
+        self.tables.claim(key, flow)
+    }
+
+    fn establish(&self, key: &FlowKey<A>, flow: FlowRef<A>) -> bool {
+        self.tables.establish(key, flow)
+    }
+
+    fn remove_new(&self, key: &FlowKey<A>) {
+        FamilyTables::<A>::remove_new(self.tables, key);
+    }
+
+    fn remove(&self, key: &FlowKey<A>) {
+        FamilyTables::<A>::remove(self.tables, key);
+    }
+
+    fn route(&self, query: &RouteQuery<A>, egress: &mut Egress) -> Route {
+        self.tables.route(query, egress)
+    }
+}
+
+impl Tables for Raced<'_> {
+    fn has_frontend_port(&self, port: Port) -> bool {
+        self.tables.has_frontend_port(port)
+    }
+
+    fn has_backend_port(&self, port: Port) -> bool {
+        self.tables.has_backend_port(port)
+    }
+
+    fn snat_ports(&self) -> SnatPorts {
+        self.tables.snat_ports()
+    }
+
+    fn epoch(&self) -> u32 {
+        self.tables.epoch()
+    }
+
+    fn graduates_udp(&self) -> bool {
+        self.tables.graduates_udp()
+    }
+
+    fn hash_key(&self) -> hash::Key {
+        self.tables.hash_key()
+    }
+
+    fn touch_interval(&self) -> u32 {
+        self.tables.touch_interval()
+    }
+
+    fn selection(&self, service: u32, scope: Scope) -> Selection {
+        self.tables.selection(service, scope)
+    }
+
+    fn slot(&self, index: u32) -> Option<BackendRef> {
+        self.tables.slot(index)
+    }
+
+    fn backend_generation(&self, id: u32) -> u32 {
+        self.tables.backend_generation(id)
+    }
+
+    fn device(&self, ifindex: u32) -> Option<Device> {
+        self.tables.device(ifindex)
+    }
+
+    fn count(&self, counter: u32) {
+        self.tables.count(counter);
+    }
+
+    fn count_service(&self, service: u32, bytes: u32) {
+        self.tables.count_service(service, bytes);
+    }
+
+    fn count_flow(&self, service: u32) {
+        self.tables.count_flow(service);
+    }
+}
+
+/// Two packets of one flow meet at each place where they can; both are translated alike, and the
+/// flow has both its entries afterwards.
+fn check(backend: Host, rival: impl Fn(Packet) -> Packet, same: bool) {
+    each(|family, l4| {
+        for meets_at in 0..2 {
+            let world = World::new(&[backend]);
+            let packet = request(family, l4, OUTSIDE, Front::Node);
+            let raced = Raced {
+                tables: &world.tables,
+                rival: rival(packet.clone()).build(),
+                meets_at: Cell::new(meets_at),
+            };
+            let mut one = HostPacket::<true>::new(packet.build(), UPLINK);
+            let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
+            assert!(outcome.is_ok());
+            assert!(raced.meets_at.get() > 1, "they met");
+
+            let expected = if same { 2 } else { 4 };
+            let entries = world.entries(family);
+            assert_eq!(entries.len(), expected, "{entries:#?}");
+            for request in [packet.clone(), rival(packet.clone())] {
+                let later = carrying(request.clone(), l4, flags::ACK);
+                let asked = world.send(UPLINK_IN, &later);
+                if request == packet {
+                    assert_eq!(asked.tuple(), tuple(&one.frame));
+                }
+                let answer = reply(family, l4, asked.tuple());
+                let at = if backend == LOCAL { UPLINK_OUT } else { UPLINK_IN };
+                let answered = world.send(at, &answer);
+                let (client, front) = tuple(&request.build());
+                assert_eq!(answered.tuple(), (front, client));
+            }
+            let forward = |half: Half| {
+                entries.iter().filter(|entry| entry.forward == (half == Half::Forward)).count()
+            };
+            assert_eq!(forward(Half::Forward), forward(Half::Reverse));
+        }
+    });
+}
+
+#[test]
+fn two_cpus_that_begin_one_flow_leave_it_whole() {
+    for backend in [LOCAL, REMOTE] {
+        check(backend, |packet| packet, true);
+    }
+}
+
+#[test]
+fn two_cpus_that_begin_two_flows_leave_both_whole() {
+    for backend in [LOCAL, REMOTE] {
+        check(backend, |packet| packet.from(OUTSIDE, 40_001), false);
+    }
+}
+
+#[test]
+fn two_clients_at_once_get_source_ports_of_their_own() {
+    each(|family, l4| {
+        let mut world = World::new(&[REMOTE]);
+        // Two ports: the tries are all of them soon.
+        world.tables.config.snat_ports.count = 2;
+        let packet = request(family, l4, OUTSIDE, Front::Node);
+        let raced = Raced {
+            tables: &world.tables,
+            rival: packet.clone().from(OUTSIDE, 40_001).build(),
+            meets_at: Cell::new(0),
+        };
+        let mut one = HostPacket::<true>::new(packet.build(), UPLINK);
+        let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
+        assert!(outcome.is_ok());
+        let ports: std::collections::BTreeSet<_> = world
+            .entries(family)
+            .into_iter()
+            .filter(|entry| entry.forward)
+            .map(|entry| entry.becomes.0.port())
+            .collect();
+        assert_eq!(ports.len(), 2);
+    });
+}

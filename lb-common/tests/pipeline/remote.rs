@@ -20,10 +20,7 @@ use crate::{
 /// The way there and back at a hook; `dress` is what only some packets have.
 fn check(at: At, family: Family, l4: L4, dress: fn(Packet) -> Packet) {
     let world = World::new(&[REMOTE]);
-    let (client, front) = (
-        OUTSIDE.socket(family, CLIENT_PORT),
-        Front::Node.socket(family),
-    );
+    let (client, front) = (OUTSIDE.socket(family, CLIENT_PORT), Front::Node.socket(family));
     let backend = REMOTE.socket(family, BACKEND_PORT);
 
     let question = dress(request(family, l4, OUTSIDE, Front::Node).ttl(9));
@@ -33,9 +30,7 @@ fn check(at: At, family: Family, l4: L4, dress: fn(Packet) -> Packet) {
     assert!(SNAT_PORTS.contains(Port::from_host(source.port())));
     sent.is(
         Ok(Verdict::Transmit(UPLINK)),
-        &between(question, source, backend)
-            .macs(NODE1.mac, NODE2.mac)
-            .ttl(8),
+        &between(question, source, backend).macs(NODE1.mac, NODE2.mac).ttl(8),
         &[Event::FlowCreated as u32],
     );
 
@@ -43,9 +38,7 @@ fn check(at: At, family: Family, l4: L4, dress: fn(Packet) -> Packet) {
     let answer = dress(carrying(answer, l4, flags::SYN_ACK).payload(b"answer").ttl(2));
     world.send(at, &answer).is(
         Ok(Verdict::Transmit(UPLINK)),
-        &between(answer.clone(), front, client)
-            .macs(NODE1.mac, OUTSIDE.mac)
-            .ttl(1),
+        &between(answer.clone(), front, client).macs(NODE1.mac, OUTSIDE.mac).ttl(1),
         &[],
     );
 }

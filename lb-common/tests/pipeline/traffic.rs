@@ -35,12 +35,7 @@ pub struct At {
 }
 
 const fn at(hook: Hook, ifindex: u32) -> At {
-    At {
-        hook,
-        ifindex,
-        xdp: false,
-        segment_payload: 0,
-    }
+    At { hook, ifindex, xdp: false, segment_payload: 0 }
 }
 
 /// From [`POD`].
@@ -52,10 +47,7 @@ pub const UPLINK_IN: At = at(Hook::UplinkIn, UPLINK);
 /// To other machines.
 pub const UPLINK_OUT: At = at(Hook::UplinkOut, UPLINK);
 /// From other machines, before there is a socket buffer.
-pub const XDP: At = At {
-    xdp: true,
-    ..UPLINK_IN
-};
+pub const XDP: At = At { xdp: true, ..UPLINK_IN };
 
 /// What became of a packet, and what else happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,11 +115,7 @@ impl World {
 
     /// Sends any bytes past a hook.
     pub fn send_frame(&self, at: At, frame: Vec<u8>) -> Sent {
-        if at.xdp {
-            self.run::<false>(at, frame)
-        } else {
-            self.run::<true>(at, frame)
-        }
+        if at.xdp { self.run::<false>(at, frame) } else { self.run::<true>(at, frame) }
     }
 
     fn run<const COMPLETE: bool>(&self, at: At, frame: Vec<u8>) -> Sent {
@@ -144,12 +132,7 @@ impl World {
             .map(|(at, count)| (at, count - before.get(&at).unwrap_or(&0)))
             .filter(|(_, count)| *count > 0)
             .collect();
-        Sent {
-            outcome,
-            frame: packet.frame,
-            counted,
-            lookups: self.tables.lookups() - lookups,
-        }
+        Sent { outcome, frame: packet.frame, counted, lookups: self.tables.lookups() - lookups }
     }
 }
 
@@ -171,9 +154,7 @@ pub fn request(family: Family, l4: L4, client: Host, front: Front) -> Packet {
 
 /// The same packet between other addresses and ports.
 pub fn between(packet: Packet, from: SocketAddr, to: SocketAddr) -> Packet {
-    packet
-        .addresses(from.ip(), to.ip())
-        .ports(from.port(), to.port())
+    packet.addresses(from.ip(), to.ip()).ports(from.port(), to.port())
 }
 
 /// The same packet with this transport.

@@ -28,10 +28,7 @@ pub const NODE_PORT: u16 = 30_080;
 /// The client's port.
 pub const CLIENT_PORT: u16 = 40_000;
 /// Ports for SNAT.
-pub const SNAT_PORTS: SnatPorts = SnatPorts {
-    first: 61_000,
-    count: 500,
-};
+pub const SNAT_PORTS: SnatPorts = SnatPorts { first: 61_000, count: 500 };
 /// How long an uplink's packets may be.
 pub const MTU: u16 = 1500;
 /// The client on node 1.
@@ -77,10 +74,7 @@ pub struct World {
 impl World {
     /// A world in which every service has these backends.
     pub fn new(backends: &[Host]) -> Self {
-        let mut world = Self {
-            tables: HostTables::new(),
-            now: 1_000,
-        };
+        let mut world = Self { tables: HostTables::new(), now: 1_000 };
         world.tables.config.snat_ports = SNAT_PORTS;
         world.tables.config.hash_key = [0x5eed, 0xfeed];
         world.tables.config.graduate_udp = 1;
@@ -141,27 +135,19 @@ impl World {
             self.tables.slots.insert(at, backend);
         }
         let selection = Selection::new(base, u32::try_from(backends.len()).unwrap()).unwrap();
-        let both = Service {
-            internal: selection,
-            external: selection,
-        };
+        let both = Service { internal: selection, external: selection };
         self.tables.services.insert(service, both);
     }
 
     /// The reference of a host's backend, with the generation that its line has now, else 1.
     pub fn backend(&self, host: Host, family: Family, l4: L4) -> BackendRef {
-        let Name::Pod(node, number) = host.name else {
-            panic!("{} is no pod", host.name)
-        };
+        let Name::Pod(node, number) = host.name else { panic!("{} is no pod", host.name) };
         let id = 400 * u32::from(node)
             + 4 * u32::from(number)
             + 2 * u32::from(family == Family::V6)
             + u32::from(l4 == L4::Udp);
         let line = self.tables.backends.get(&id);
-        BackendRef {
-            id,
-            generation: line.map_or(1, |line| line.generation),
-        }
+        BackendRef { id, generation: line.map_or(1, |line| line.generation) }
     }
 
     /// Puts another generation into a host's line: 0 for a backend that is gone.
@@ -190,45 +176,26 @@ impl World {
         ifindex: u32,
         (from, to): (Mac, Mac),
     ) {
-        let mut egress = Egress {
-            ifindex,
-            ..Egress::default()
-        };
+        let mut egress = Egress { ifindex, ..Egress::default() };
         if route == Route::Via {
             egress.macs = MacPair::new(to.0, from.0);
             egress.flags = Egress::NEIGHBOUR;
         }
         match family {
-            Family::V4 => self
-                .tables
-                .v4
-                .routes
-                .insert(host.v4.into(), (route, egress))
-                .map(drop),
-            Family::V6 => self
-                .tables
-                .v6
-                .routes
-                .insert(host.v6.into(), (route, egress))
-                .map(drop),
+            Family::V4 => self.tables.v4.routes.insert(host.v4.into(), (route, egress)).map(drop),
+            Family::V6 => self.tables.v6.routes.insert(host.v6.into(), (route, egress)).map(drop),
         };
     }
 }
 
 /// The interface of a pod of node 1.
 pub fn device_of(pod: Host) -> u32 {
-    let Name::Pod(1, number) = pod.name else {
-        panic!("{} is no pod of node 1", pod.name)
-    };
+    let Name::Pod(1, number) = pod.name else { panic!("{} is no pod of node 1", pod.name) };
     10 + u32::from(number)
 }
 
 fn workload() -> Device {
-    Device {
-        role: DeviceRole::Workload as u8,
-        mtu: MTU,
-        ..Device::default()
-    }
+    Device { role: DeviceRole::Workload as u8, mtu: MTU, ..Device::default() }
 }
 
 fn uplink() -> Device {

@@ -42,20 +42,12 @@ const NEW: Case = Case {
     verdict: Verdict::Resolve(UPLINK),
 };
 
-const GOING_ON: Case = Case {
-    before: &[flags::SYN],
-    flags: flags::ACK,
-    ..NEW
-};
+const GOING_ON: Case = Case { before: &[flags::SYN], flags: flags::ACK, ..NEW };
 
 fn check(case: Case, family: Family, l4: L4) {
     let mut world = World::new(&[case.backend]);
     let packet = |tcp_flags| -> Packet {
-        carrying(
-            request(family, l4, OUTSIDE, Front::Node),
-            l4,
-            tcp_flags,
-        )
+        carrying(request(family, l4, OUTSIDE, Front::Node), l4, tcp_flags)
     };
     for tcp_flags in case.before {
         let sent = world.send(UPLINK_IN, &packet(*tcp_flags));
@@ -85,20 +77,13 @@ fn unresolved(world: &mut World, family: Family, _: L4) {
 
 #[test]
 fn a_new_flow_whose_neighbour_is_unknown_is_declined() {
-    let case = Case {
-        spoil: unresolved,
-        ..NEW
-    };
+    let case = Case { spoil: unresolved, ..NEW };
     each(|family, l4| check(case, family, l4));
 }
 
 #[test]
 fn a_new_flow_out_of_a_device_that_xdp_cannot_send_on_is_declined() {
-    let case = Case {
-        spoil: no_transmit,
-        verdict: Verdict::Transmit(UPLINK),
-        ..NEW
-    };
+    let case = Case { spoil: no_transmit, verdict: Verdict::Transmit(UPLINK), ..NEW };
     each(|family, l4| check(case, family, l4));
 }
 
@@ -129,10 +114,8 @@ fn a_flow_whose_device_lost_xdp_is_declined() {
 
 #[test]
 fn a_flow_that_is_sent_on_is_declined_when_its_touch_is_due() {
-    let case = Case {
-        spoil: |world, _, _| world.now += world.tables.config.touch_interval,
-        ..GOING_ON
-    };
+    let case =
+        Case { spoil: |world, _, _| world.now += world.tables.config.touch_interval, ..GOING_ON };
     each(|family, l4| check(case, family, l4));
 }
 
@@ -152,13 +135,7 @@ fn a_due_flow_in_a_new_epoch_is_declined() {
 fn a_syn_on_a_closed_flow_is_declined() {
     for (backend, verdict) in [(REMOTE, Verdict::Transmit(UPLINK)), (LOCAL, Verdict::Stack)] {
         for closing in [&[flags::SYN, flags::FIN | flags::ACK], &[flags::SYN, flags::RST]] {
-            let case = Case {
-                backend,
-                before: closing,
-                flags: flags::SYN,
-                verdict,
-                ..NEW
-            };
+            let case = Case { backend, before: closing, flags: flags::SYN, verdict, ..NEW };
             for family in Family::BOTH {
                 check(case, family, L4::Tcp);
             }

@@ -23,6 +23,8 @@ enum Command {
 
 /// Which of the instances on this machine is meant.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Instance")]
+#[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 struct Instance {
     /// Name of the instance; several can run on one machine, in network namespaces of their own
     #[arg(long, default_value = "lb", value_parser = instance_name)]

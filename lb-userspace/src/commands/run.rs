@@ -21,7 +21,7 @@ const COLLECT_EVERY: Duration = Duration::from_secs(10);
 
 /// Serve the Services of a directory of manifests on this node
 ///
-/// Reads Services and EndpointSlices as ordinary Kubernetes YAML or JSON, watches the directory,
+/// Reads Services and their endpoint slices as ordinary Kubernetes YAML or JSON, watches the directory,
 /// and translates packets in the kernel accordingly. Everything is detached when it is stopped with
 /// SIGINT or SIGTERM. When it is killed, the kernel goes on as it was, and the next start takes over.
 #[derive(Debug, Args)]
@@ -61,6 +61,7 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sizes")]
+#[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 struct SizeArguments {
     /// Room for services, each port and family counted
     #[arg(long, value_name = "N", default_value_t = Sizes::default().services, value_parser = clap::value_parser!(u32).range(1..))]
@@ -124,7 +125,7 @@ impl Run {
             state_file: self.instance.state_file(),
         };
         let pins = Pins::of(&self.instance.bpffs, &self.instance.instance);
-        let mut controller = Controller::start(options, pins, snapshot, devices)?;
+        let mut controller = Controller::start(options, pins, snapshot, &devices)?;
 
         let mut collect = tokio::time::interval(COLLECT_EVERY);
         loop {

@@ -103,8 +103,11 @@ impl Report {
         let tables = Tables::open(&pins)?;
         let state = State::read(&instance.state_file())?;
         let running = pins.is_locked();
-        let names: BTreeMap<u32, ServiceState> =
-            state.iter().flat_map(|state| &state.services).map(|one| (one.id, one.clone())).collect();
+        let names: BTreeMap<u32, ServiceState> = state
+            .iter()
+            .flat_map(|state| &state.services)
+            .map(|one| (one.id, one.clone()))
+            .collect();
         let services = read_back(&tables)?
             .into_iter()
             .map(|(id, found)| ServiceReport::of(&tables, id, &found, names.get(&id)))
@@ -163,8 +166,8 @@ impl Report {
                     .find(|one| points.contains(&one.point))
                     .map_or("-".to_owned(), |one| one.mode.to_string())
             };
-            let is_uplink = here()
-                .any(|one| !matches!(one.point, Point::WorkloadIn | Point::WorkloadOut));
+            let is_uplink =
+                here().any(|one| !matches!(one.point, Point::WorkloadIn | Point::WorkloadOut));
             table.add_row(vec![
                 here().next().map_or(String::new(), |one| one.interface.clone()),
                 index.to_string(),
@@ -179,7 +182,15 @@ impl Report {
 
     fn service_table(&self) -> Table {
         let mut table = table(&[
-            "ID", "SERVICE", "PORT", "PROTOCOL", "FRONTENDS", "BACKENDS", "FLOWS", "PACKETS", "BYTES",
+            "ID",
+            "SERVICE",
+            "PORT",
+            "PROTOCOL",
+            "FRONTENDS",
+            "BACKENDS",
+            "FLOWS",
+            "PACKETS",
+            "BYTES",
         ]);
         for service in &self.services {
             let name = |field: fn(&ServiceState) -> &String| {

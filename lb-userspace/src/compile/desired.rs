@@ -92,22 +92,13 @@ impl ServiceKey {
 
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}/{} {}",
-            self.service, self.port, self.protocol, self.family
-        )
+        write!(f, "{}:{}/{} {}", self.service, self.port, self.protocol, self.family)
     }
 }
 
 impl fmt::Display for Frontend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}",
-            SocketAddr::new(self.address, self.port),
-            self.protocol
-        )
+        write!(f, "{}/{}", SocketAddr::new(self.address, self.port), self.protocol)
     }
 }
 

@@ -65,21 +65,13 @@ impl<'a> SlicesByService<'a> {
 
 impl Endpoints {
     fn merge(&mut self, endpoint: &Endpoint, port: u16) {
-        let key = BackendKey {
-            address: endpoint.address,
-            port,
-        };
+        let key = BackendKey { address: endpoint.address, port };
         let condition = Condition::of(endpoint);
-        self.0
-            .entry(key)
-            .and_modify(|best| *best = condition.max(*best))
-            .or_insert(condition);
+        self.0.entry(key).and_modify(|best| *best = condition.max(*best)).or_insert(condition);
     }
 
     pub(super) fn into_service(self, frontends: BTreeSet<Frontend>) -> DesiredService {
-        let table = Table {
-            slots: self.usable(),
-        };
+        let table = Table { slots: self.usable() };
         let backends = self.0.into_iter();
         let backends = backends.filter_map(|(key, condition)| Some((key, condition.state()?)));
         DesiredService {
@@ -93,18 +85,11 @@ impl Endpoints {
     /// Those that new flows may go to: the ready ones; if there are none, those that still serve.
     fn usable(&self) -> Vec<BackendKey> {
         let all_that_are = |wanted| {
-            let found = self
-                .0
-                .iter()
-                .filter(move |(_, condition)| **condition == wanted);
+            let found = self.0.iter().filter(move |(_, condition)| **condition == wanted);
             found.map(|(key, _)| *key).collect::<Vec<_>>()
         };
         let ready = all_that_are(Condition::Ready);
-        if ready.is_empty() {
-            all_that_are(Condition::ServingTerminating)
-        } else {
-            ready
-        }
+        if ready.is_empty() { all_that_are(Condition::ServingTerminating) } else { ready }
     }
 }
 
@@ -112,14 +97,8 @@ impl Condition {
     fn of(endpoint: &Endpoint) -> Self {
         match endpoint {
             Endpoint { ready: true, .. } => Self::Ready,
-            Endpoint {
-                terminating: true,
-                serving: true,
-                ..
-            } => Self::ServingTerminating,
-            Endpoint {
-                terminating: true, ..
-            } => Self::Terminating,
+            Endpoint { terminating: true, serving: true, .. } => Self::ServingTerminating,
+            Endpoint { terminating: true, .. } => Self::Terminating,
             _ => Self::Unready,
         }
     }

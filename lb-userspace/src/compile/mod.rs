@@ -27,11 +27,7 @@ pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
     let slices = SlicesByService::of(model);
     let node_addresses = free_for_node_ports(model, node);
     let mut services = BTreeMap::new();
-    for service in model
-        .services
-        .values()
-        .filter(|service| service.proxying == Proxying::Here)
-    {
+    for service in model.services.values().filter(|service| service.proxying == Proxying::Here) {
         for family in service.families() {
             for port in &service.ports {
                 let frontends = frontends(service, port, family, &node_addresses);
@@ -48,11 +44,7 @@ pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
 /// lead to two Services.
 fn free_for_node_ports(model: &Model, node: &NodeFacts) -> BTreeSet<IpAddr> {
     let mut addresses = node.node_addresses.clone();
-    for address in model
-        .services
-        .values()
-        .flat_map(|service| &service.cluster_ips)
-    {
+    for address in model.services.values().flat_map(|service| &service.cluster_ips) {
         addresses.remove(address);
     }
     addresses
@@ -67,24 +59,17 @@ fn frontends(
 ) -> BTreeSet<Frontend> {
     let protocol = port.protocol;
     let of_family = |address: &&IpAddr| Family::of(**address) == family;
-    let on_cluster_ip = service
-        .cluster_ips
-        .iter()
-        .filter(of_family)
-        .map(|address| Frontend {
-            address: *address,
-            port: port.port.get(),
-            protocol,
-        });
+    let on_cluster_ip = service.cluster_ips.iter().filter(of_family).map(|address| Frontend {
+        address: *address,
+        port: port.port.get(),
+        protocol,
+    });
     let on_node = port.node_port.into_iter().flat_map(|node_port| {
-        node_addresses
-            .iter()
-            .filter(of_family)
-            .map(move |address| Frontend {
-                address: *address,
-                port: node_port.get(),
-                protocol,
-            })
+        node_addresses.iter().filter(of_family).map(move |address| Frontend {
+            address: *address,
+            port: node_port.get(),
+            protocol,
+        })
     });
     on_cluster_ip.chain(on_node).collect()
 }

@@ -79,31 +79,21 @@ fn slice(name: &str, endpoints: &[(&str, (bool, bool, bool))]) -> EndpointSlice 
     EndpointSlice {
         name: SliceName::new("default", name),
         service: Some(ServiceName::new("default", "web")),
-        family: endpoints
-            .first()
-            .map_or(Family::V4, |first| Family::of(first.address)),
+        family: endpoints.first().map_or(Family::V4, |first| Family::of(first.address)),
         endpoints,
         ports: vec![endpoint_port(Some("http"), Protocol::Tcp, 8080)],
     }
 }
 
 fn endpoint_port(name: Option<&str>, protocol: Protocol, port: u16) -> EndpointPort {
-    EndpointPort {
-        name: name.map(str::to_owned),
-        protocol,
-        port: number(port),
-        app_protocol: None,
-    }
+    EndpointPort { name: name.map(str::to_owned), protocol, port: number(port), app_protocol: None }
 }
 
 fn compiled(service: Service, slices: &[EndpointSlice], node_addresses: &[&str]) -> Desired {
     let slices = slices.iter().cloned().map(Arc::new);
     let (model, conflicts) = Model::assemble([Arc::new(service)], slices);
     assert_eq!(conflicts, []);
-    let node_addresses = node_addresses
-        .iter()
-        .map(|text| text.parse().unwrap())
-        .collect();
+    let node_addresses = node_addresses.iter().map(|text| text.parse().unwrap()).collect();
     compile(&model, &NodeFacts { node_addresses })
 }
 
@@ -171,14 +161,8 @@ default/web:http/TCP IPv4
 fn a_dual_stack_service_is_two_services() {
     let cluster_ips = vec!["10.96.0.10".parse().unwrap(), "fd00::a".parse().unwrap()];
     check(Case {
-        service: Service {
-            cluster_ips,
-            ..service()
-        },
-        slices: vec![
-            slice("s4", &[("10.1.0.1", READY)]),
-            slice("s6", &[("fd01::1", READY)]),
-        ],
+        service: Service { cluster_ips, ..service() },
+        slices: vec![slice("s4", &[("10.1.0.1", READY)]), slice("s6", &[("fd01::1", READY)])],
         expected: "\
 default/web:http/TCP IPv4
   at 10.96.0.10:80/TCP
@@ -203,10 +187,7 @@ fn the_slices_port_of_the_same_name_and_protocol_gives_the_number() {
     ];
     let endpoints = [("10.1.0.1", READY)];
     check(Case {
-        slices: vec![EndpointSlice {
-            ports,
-            ..slice("s1", &endpoints)
-        }],
+        slices: vec![EndpointSlice { ports, ..slice("s1", &endpoints) }],
         expected: "\
 default/web:http/TCP IPv4
   at 10.96.0.10:80/TCP
@@ -222,14 +203,8 @@ fn a_port_without_a_name_goes_by_its_number() {
     let ports = vec![endpoint_port(None, Protocol::Udp, 5353)];
     let endpoints = [("10.1.0.1", READY)];
     check(Case {
-        service: Service {
-            ports: vec![service_port(None, Protocol::Udp, None)],
-            ..service()
-        },
-        slices: vec![EndpointSlice {
-            ports,
-            ..slice("s1", &endpoints)
-        }],
+        service: Service { ports: vec![service_port(None, Protocol::Udp, None)], ..service() },
+        slices: vec![EndpointSlice { ports, ..slice("s1", &endpoints) }],
         expected: "\
 default/web:80/UDP IPv4
   at 10.96.0.10:80/UDP
@@ -262,11 +237,8 @@ default/web:http/TCP IPv4
 
 #[test]
 fn terminating_endpoints_keep_their_flows_and_get_new_ones_only_if_none_is_ready() {
-    let going = [
-        ("10.1.0.2", SERVING_TERMINATING),
-        ("10.1.0.3", TERMINATING),
-        ("10.1.0.4", UNREADY),
-    ];
+    let going =
+        [("10.1.0.2", SERVING_TERMINATING), ("10.1.0.3", TERMINATING), ("10.1.0.4", UNREADY)];
     check(Case {
         slices: vec![slice("s1", &going), slice("s2", &[("10.1.0.1", READY)])],
         expected: "\
@@ -295,16 +267,9 @@ default/web:http/TCP IPv4
 #[test]
 fn an_endpoint_in_several_slices_is_one_backend() {
     let twice = |first, second| {
-        vec![
-            slice("s1", &[("10.1.0.1", first)]),
-            slice("s2", &[("10.1.0.1", second)]),
-        ]
+        vec![slice("s1", &[("10.1.0.1", first)]), slice("s2", &[("10.1.0.1", second)])]
     };
-    for slices in [
-        twice(READY, READY),
-        twice(UNREADY, READY),
-        twice(READY, TERMINATING),
-    ] {
+    for slices in [twice(READY, READY), twice(UNREADY, READY), twice(READY, TERMINATING)] {
         check(Case {
             slices,
             expected: "\
@@ -320,27 +285,13 @@ default/web:http/TCP IPv4
 
 #[test]
 fn services_that_are_not_proxied_and_slices_of_others_come_to_nothing() {
-    for proxying in [
-        Proxying::Headless,
-        Proxying::ExternalName,
-        Proxying::LeftAlone,
-    ] {
-        check(Case {
-            service: Service {
-                proxying,
-                ..service()
-            },
-            expected: "",
-            ..Case::default()
-        });
+    for proxying in [Proxying::Headless, Proxying::ExternalName, Proxying::LeftAlone] {
+        check(Case { service: Service { proxying, ..service() }, expected: "", ..Case::default() });
     }
     let elsewhere = Some(ServiceName::new("other", "web"));
     let endpoints = [("10.1.0.1", READY)];
     check(Case {
-        slices: vec![EndpointSlice {
-            service: elsewhere,
-            ..slice("s1", &endpoints)
-        }],
+        slices: vec![EndpointSlice { service: elsewhere, ..slice("s1", &endpoints) }],
         expected: "\
 default/web:http/TCP IPv4
   at 10.96.0.10:80/TCP

@@ -56,7 +56,9 @@ impl Areas {
 
     /// Marks an area as taken that was found in use; false if it isn't free as a whole.
     pub fn reserve(&mut self, area: Area) -> bool {
-        let Some((&base, &len)) = self.free.range(..=area.base).next_back() else { return false };
+        let Some((&base, &len)) = self.free.range(..=area.base).next_back() else {
+            return false;
+        };
         let (end, area_end) = (base + len, area.base + area.len);
         if area_end > end {
             return false;

@@ -2,26 +2,22 @@
 //! and are replaced in place by the next one; before Linux 6.6 TC programs are netlink filters,
 //! which outlive it by themselves.
 
+mod error;
+mod kernel;
+
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
     path::{Path, PathBuf},
 };
 
-use aya::programs::{
-    ProgramError, SchedClassifier, TcAttachType, Xdp,
-    links::{FdLink, LinkError, LinkOrder, PinnedLink},
-    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact},
-    xdp::XdpLink,
-};
+use aya::programs::{TcAttachType, links::PinnedLink, tc::SchedClassifierLink};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::{Pins, Programs};
-
-/// Priority and handle of our filters where TCX is missing: found again by them after a crash.
-const FILTER_PRIORITY: u16 = 1;
-const FILTER_HANDLE: TcHandle = TcHandle::new(0, 0x6c62);
+pub use error::AttachError;
+use error::{attach_error, pin_error};
+use kernel::{attach_filter, new_tcx, new_xdp, pinned, replace_tcx, replace_xdp, taken_over};
 
 /// Where a program sits at an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -86,19 +82,6 @@ pub struct Attached {
     pub point: Point,
     /// How.
     pub mode: Mode,
-}
-
-/// A program could not be attached.
-#[derive(Debug, Error)]
-#[error("can't attach {point} to {interface}: {hint}")]
-pub struct AttachError {
-    /// Where.
-    pub point: Point,
-    /// The interface.
-    pub interface: String,
-    hint: &'static str,
-    #[source]
-    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 #[derive(Debug)]
@@ -182,9 +165,7 @@ impl Hookup {
     ) -> Result<(), AttachError> {
         let (kernel_mode, mode, other) = match mode {
             XdpMode::Off => return Ok(()),
-            XdpMode::Native => {
-                (aya::programs::XdpMode::Driver, Mode::XdpNative, Mode::XdpGeneric)
-            }
+            XdpMode::Native => (aya::programs::XdpMode::Driver, Mode::XdpNative, Mode::XdpGeneric),
             XdpMode::Generic => (aya::programs::XdpMode::Skb, Mode::XdpGeneric, Mode::XdpNative),
         };
         let point = Point::UplinkXdp;
@@ -287,132 +268,4 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// A link that an earlier run pinned, now with our program; `None` if there is none, or if it is
-/// dead because its interface is gone: then its pin is removed.
-fn taken_over(
-    pin: &Path,
-    replace: impl FnOnce(FdLink) -> Result<FdLink, ProgramError>,
-) -> Option<FdLink> {
-    let old = PinnedLink::from_pin(pin).ok()?;
-    match replace(FdLink::from(old)) {
-        Ok(link) => Some(link),
-        Err(error) => {
-            tracing::debug!(pin = %pin.display(), %error, "a pinned link is dead");
-            // What can't be removed shows when the new link is to be pinned there.
-            let _ = remove(pin);
-            None
-        }
-    }
-}
-
-fn pinned(link: FdLink, pin: &Path) -> Result<PinnedLink, Box<dyn std::error::Error + Send + Sync>> {
-    if pin.exists() {
-        return Ok(PinnedLink::from_pin(pin)?);
-    }
-    Ok(link.pin(pin)?)
-}
-
-fn replace_xdp(program: &mut Xdp, link: FdLink) -> Result<FdLink, ProgramError> {
-    let id = program.attach_to_link(XdpLink::try_from(link).map_err(link_error)?)?;
-    FdLink::try_from(program.take_link(id)?).map_err(link_error)
-}
-
-fn new_xdp(
-    program: &mut Xdp,
-    ifindex: u32,
-    mode: aya::programs::XdpMode,
-) -> Result<FdLink, ProgramError> {
-    let id = program.attach_to_if_index(ifindex, mode)?;
-    FdLink::try_from(program.take_link(id)?).map_err(link_error)
-}
-
-fn replace_tcx(program: &mut SchedClassifier, link: FdLink) -> Result<FdLink, ProgramError> {
-    let id = program.attach_to_link(SchedClassifierLink::try_from(link).map_err(link_error)?)?;
-    FdLink::try_from(program.take_link(id)?).map_err(link_error)
-}
-
-/// A new TCX link, or `None` if the kernel has no such thing (before 6.6).
-fn new_tcx(
-    program: &mut SchedClassifier,
-    interface: &str,
-    point: Point,
-) -> Result<Option<FdLink>, ProgramError> {
-    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-    match program.attach_with_options(interface, point.direction(), options) {
-        Ok(id) => Ok(Some(FdLink::try_from(program.take_link(id)?).map_err(link_error)?)),
-        Err(ProgramError::SyscallError(error))
-            if error.io_error.raw_os_error() == Some(libc::EINVAL) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Our filter at an interface, in place of one that an earlier run left.
-fn attach_filter(
-    program: &mut SchedClassifier,
-    interface: &str,
-    point: Point,
-) -> Result<SchedClassifierLink, ProgramError> {
-    match qdisc_add_clsact(interface) {
-        Ok(()) | Err(TcError::AlreadyAttached) => {}
-        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let options =
-        NlOptions { priority: FILTER_PRIORITY, handle: FILTER_HANDLE, ..NlOptions::default() };
-    let fresh =
-        program.attach_with_options(interface, point.direction(), TcAttachOptions::Netlink(options));
-    let id = match fresh {
-        Ok(id) => id,
-        Err(first) => {
-            let old = SchedClassifierLink::attached(
-                interface,
-                point.direction(),
-                FILTER_PRIORITY,
-                FILTER_HANDLE,
-                None,
-            )?;
-            program.attach_to_link(old).map_err(|_| first)?
-        }
-    };
-    program.take_link(id)
-}
-
-fn link_error(error: LinkError) -> ProgramError {
-    match error {
-        LinkError::SyscallError(error) => ProgramError::SyscallError(error),
-        _ => ProgramError::UnexpectedProgramType,
-    }
-}
-
-fn errno(error: &ProgramError) -> Option<i32> {
-    match error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
-        ProgramError::IOError(error) => error.raw_os_error(),
-        _ => None,
-    }
-}
-
-fn attach_error(point: Point, interface: &str, source: ProgramError) -> AttachError {
-    let hint = match errno(&source) {
-        Some(libc::EOPNOTSUPP) => "the driver has no native XDP",
-        Some(libc::EBUSY) => "another program is attached there",
-        Some(libc::EPERM) => "not permitted; run as root, or with CAP_BPF and CAP_NET_ADMIN",
-        Some(libc::ENODEV) => "the interface is gone",
-        Some(libc::EINVAL) => "the driver does not take it (its MTU may be too large for XDP)",
-        _ => "the kernel refused",
-    };
-    AttachError { point, interface: interface.to_owned(), hint, source: Box::new(source) }
-}
-
-fn pin_error(
-    point: Point,
-    interface: &str,
-    source: Box<dyn std::error::Error + Send + Sync>,
-) -> AttachError {
-    AttachError { point, interface: interface.to_owned(), hint: "its link can't be pinned", source }
 }

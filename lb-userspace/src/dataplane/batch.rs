@@ -42,12 +42,7 @@ fn bpf<T>(command: i64, attributes: &mut T) -> io::Result<()> {
     // SAFETY: `attributes` lives through the call, is as long as said, and its pointers lead to
     // memory that the callers below keep, long enough for `count` elements.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_mut(attributes),
-            size_of::<T>(),
-        )
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -37,7 +37,6 @@ impl Clock {
     }
 
     /// The time in jiffies; wraps.
-    #[expect(clippy::unused_self, reason = "there is no time before the clock was measured")]
     pub fn now(self, programs: &mut Programs) -> Result<u32, DataplaneError> {
         now(programs)
     }
@@ -84,7 +83,9 @@ mod tests {
 
     #[test]
     fn a_measured_rate_becomes_the_usual_one_that_is_near() {
-        for (measured, expected) in [(99.0, 100), (262.0, 250), (289.0, 300), (1049.0, 1000), (24.2, 24)] {
+        for (measured, expected) in
+            [(99.0, 100), (262.0, 250), (289.0, 300), (1049.0, 1000), (24.2, 24)]
+        {
             assert_eq!(nearest(measured), expected);
         }
     }

@@ -21,7 +21,7 @@ pub struct Timeouts {
     pub tcp: Duration,
     /// TCP, before that.
     pub tcp_opening: Duration,
-    /// TCP, closed or reset: the TIME_WAIT of either end.
+    /// TCP, closed or reset: the `TIME_WAIT` of either end.
     pub tcp_closed: Duration,
     /// UDP, once answered.
     pub udp: Duration,
@@ -35,8 +35,8 @@ impl Default for Timeouts {
         Self {
             tcp: Duration::from_hours(24),
             tcp_opening: Duration::from_mins(1),
-            tcp_closed: Duration::from_secs(120),
-            udp: Duration::from_secs(120),
+            tcp_closed: Duration::from_mins(2),
+            udp: Duration::from_mins(2),
             udp_unanswered: Duration::from_secs(30),
         }
     }
@@ -101,13 +101,19 @@ where
         })?;
         let mut expired = Vec::new();
         for (key, flow) in silent {
-            let Some(other_key) = other_half(&key, &flow) else { continue };
+            let Some(other_key) = other_half(&key, &flow) else {
+                continue;
+            };
             let other = match tables[0].get(&other_key)? {
                 None => tables[1].get(&other_key)?,
                 found => found,
             };
             let limit = limit(Protocol(key.protocol), generation, &flow, other.as_ref(), timeouts);
-            if [Some(&flow), other.as_ref()].into_iter().flatten().all(|one| is_silent(one, limit, time)) {
+            if [Some(&flow), other.as_ref()]
+                .into_iter()
+                .flatten()
+                .all(|one| is_silent(one, limit, time))
+            {
                 expired.extend([key, other_key]);
             }
         }
@@ -136,10 +142,10 @@ fn limit<A>(
     timeouts: &Timeouts,
 ) -> Duration {
     let other_state = other.map_or(flow.state, |other| other.state);
-    let closed = (flow.state | other_state) & State::RST != 0
-        || flow.state & other_state & State::FIN != 0;
-    let answered = generation == Generation::Established
-        || (flow.state | other_state) & State::REPLIED != 0;
+    let closed =
+        (flow.state | other_state) & State::RST != 0 || flow.state & other_state & State::FIN != 0;
+    let answered =
+        generation == Generation::Established || (flow.state | other_state) & State::REPLIED != 0;
     match (protocol, closed, answered) {
         (Protocol::TCP, true, _) => timeouts.tcp_closed,
         (Protocol::TCP, false, true) => timeouts.tcp,
@@ -209,16 +215,14 @@ mod tests {
         check(&opening);
         check(&Case { states: (0, None), ..opening });
         check(&Case { states: (0, Some(State::REPLIED)), expected: timeouts.tcp, ..opening });
-        let open =
-            Case { generation: Generation::Established, expected: timeouts.tcp, ..opening };
+        let open = Case { generation: Generation::Established, expected: timeouts.tcp, ..opening };
         check(&open);
         check(&Case { states: (State::FIN, Some(State::REPLIED)), ..open });
         let closed = Case { expected: timeouts.tcp_closed, ..open };
         check(&Case { states: (State::FIN, Some(State::FIN)), ..closed });
         check(&Case { states: (0, Some(State::RST)), ..closed });
         check(&Case { states: (State::FIN, None), ..closed });
-        let udp =
-            Case { protocol: Protocol::UDP, expected: timeouts.udp_unanswered, ..opening };
+        let udp = Case { protocol: Protocol::UDP, expected: timeouts.udp_unanswered, ..opening };
         check(&udp);
         check(&Case { states: (0, Some(State::REPLIED)), expected: timeouts.udp, ..udp });
     }
@@ -238,11 +242,8 @@ mod tests {
         let peer = |octets, port| {
             (Ipv4::from(std::net::Ipv4Addr::from_octets(octets)), Port::from_host(port))
         };
-        let (client, service, backend) = (
-            peer([10, 0, 0, 1], 40_000),
-            peer([10, 96, 0, 1], 80),
-            peer([10, 0, 0, 2], 8080),
-        );
+        let (client, service, backend) =
+            (peer([10, 0, 0, 1], 40_000), peer([10, 96, 0, 1], 80), peer([10, 0, 0, 2], 8080));
         let key = FlowKey::new(Hook::WorkloadIn, L4::Tcp, client, service);
         let forward = Flow {
             source: client.0,

@@ -78,7 +78,9 @@ pub enum DataplaneError {
         source: io::Error,
     },
     /// A table has no room.
-    #[error("no room for {wanted} more {what} (there is room for {capacity}); start lb with a larger {option}")]
+    #[error(
+        "no room for {wanted} more {what} (there is room for {capacity}); start lb with a larger {option}"
+    )]
     Full {
         /// What is stored there.
         what: &'static str,

@@ -19,11 +19,11 @@ pub struct HashTable<K, V> {
 impl<K: Pod, V: Pod> HashTable<K, V> {
     /// Wraps a map whose keys and values are of these sizes.
     pub fn new(name: &'static str, map: MapData) -> Result<Self, DataplaneError> {
-        let info = map.info().map_err(|source| DataplaneError::Map {
-            map: name,
-            source: Some(Box::new(source)),
-        })?;
-        if info.key_size() as usize != size_of::<K>() || info.value_size() as usize != size_of::<V>()
+        let info = map
+            .info()
+            .map_err(|source| DataplaneError::Map { map: name, source: Some(Box::new(source)) })?;
+        if info.key_size() as usize != size_of::<K>()
+            || info.value_size() as usize != size_of::<V>()
         {
             return Err(DataplaneError::Map { map: name, source: None });
         }

@@ -32,10 +32,9 @@ impl<T: Pod> MappedArray<T> {
 
     /// Maps an array that was made with `BPF_F_MMAPABLE`.
     pub fn map(name: &'static str, map: &MapData) -> Result<Self, DataplaneError> {
-        let info = map.info().map_err(|source| DataplaneError::Map {
-            map: name,
-            source: Some(Box::new(source)),
-        })?;
+        let info = map
+            .info()
+            .map_err(|source| DataplaneError::Map { map: name, source: Some(Box::new(source)) })?;
         if info.value_size() as usize != size_of::<T>() {
             return Err(DataplaneError::Map { map: name, source: None });
         }
@@ -55,6 +54,7 @@ impl<T: Pod> MappedArray<T> {
     fn words(&self, index: u32) -> &[AtomicU64] {
         assert!(index < self.len, "index within the array");
         let first = index as usize * Self::WORDS;
+        #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
         // SAFETY: the memory is mapped readable and writable as long as `self` lives, begins at a
         // page, and has room for `len` elements of `WORDS` words; it is only accessed atomically.
         unsafe {

@@ -74,8 +74,14 @@ pub struct Programs {
 
 impl Programs {
     /// Names of the programs, as the kernel shows them.
-    pub const NAMES: [&'static str; 6] =
-        ["lb_xdp", "lb_uplink_in", "lb_uplink_out", "lb_workload_in", "lb_workload_out", "lb_clock"];
+    pub const NAMES: [&'static str; 6] = [
+        "lb_xdp",
+        "lb_uplink_in",
+        "lb_uplink_out",
+        "lb_workload_in",
+        "lb_workload_out",
+        "lb_clock",
+    ];
 
     /// Loads maps and programs. Maps that are pinned are taken as they are, others made and pinned.
     pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Self, DataplaneError> {
@@ -128,10 +134,7 @@ impl Programs {
     }
 
     /// A TC program.
-    pub fn classifier(
-        &mut self,
-        name: &'static str,
-    ) -> Result<&mut SchedClassifier, ProgramError> {
+    pub fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier, ProgramError> {
         match self.ebpf.program_mut(name) {
             Some(Program::SchedClassifier(program)) => Ok(program),
             _ => Err(missing(name)),

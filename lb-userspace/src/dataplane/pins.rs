@@ -78,7 +78,9 @@ impl Pins {
 
     /// Whether some control program holds the lock.
     pub fn is_locked(&self) -> bool {
-        let Ok(file) = File::open(&self.instance) else { return false };
+        let Ok(file) = File::open(&self.instance) else {
+            return false;
+        };
         matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
     }
 
@@ -100,11 +102,9 @@ impl Pins {
     /// Removes all pins and the directory: what isn't held by a process ends.
     pub fn remove(&self) -> Result<(), DataplaneError> {
         match fs::remove_dir_all(&self.instance) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DataplaneError::Pin {
-                action: "remove",
-                path: self.instance.clone(),
-                source,
-            }),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(DataplaneError::Pin { action: "remove", path: self.instance.clone(), source })
+            }
             _ => Ok(()),
         }
     }

@@ -188,8 +188,9 @@ impl Tables {
 
     /// What was counted for a service, summed over the CPUs.
     pub fn service_counters(&self, service: u32) -> Result<ServiceCounters, DataplaneError> {
-        let values = self.service_stats.get(&service, 0).map_err(|source| {
-            DataplaneError::Map { map: "SERVICE_STATS", source: Some(Box::new(source)) }
+        let values = self.service_stats.get(&service, 0).map_err(|source| DataplaneError::Map {
+            map: "SERVICE_STATS",
+            source: Some(Box::new(source)),
         })?;
         Ok(values.iter().fold(ServiceCounters::default(), |sum, PodCounters(one)| {
             ServiceCounters {

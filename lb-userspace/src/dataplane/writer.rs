@@ -4,28 +4,26 @@
 //! Forward: ports, backends, tables, services, frontends. Backward: frontends, services, tables,
 //! backends, ports. Numbers and areas that are freed rest before they are given again.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    time::Instant,
-};
+mod frontends;
+mod live;
+mod ports;
+
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use lb_common::{
-    addr::{Ipv4, Ipv6, Port},
-    tables::{Backend, BackendRef, FrontendKey, Selection, Service},
-    wire::Protocol as WireProtocol,
+    addr::{Ipv6, Port},
+    tables::{Backend, BackendRef, Selection, Service},
 };
 
 use super::{
     DataplaneError, FoundService, Tables,
     areas::{Area, Areas},
     ids::Ids,
-    mapped::MappedArray,
 };
-use crate::{
-    compile::{BackendKey, Desired, DesiredService, Frontend, ServiceKey},
-    model::Protocol,
-};
+use crate::compile::{BackendKey, Desired, DesiredService, Frontend, ServiceKey};
+use frontends::wire;
+use live::{Live, live_again, selection};
+use ports::PortCounts;
 
 /// How much was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,20 +42,6 @@ impl Changes {
         *self != Self::default()
     }
 }
-
-/// What the maps say of a service.
-#[derive(Debug, Default)]
-struct Live {
-    id: u32,
-    backends: BTreeMap<BackendKey, BackendRef>,
-    /// The slots of both scopes; equal ones share an area.
-    internal: (Vec<BackendKey>, Area),
-    external: (Vec<BackendKey>, Area),
-}
-
-/// Which ports occur how often, and the map that says whether they do.
-#[derive(Debug, Default)]
-struct PortCounts(BTreeMap<u16, u32>);
 
 /// The mirror of the maps, and what may be given out.
 #[derive(Debug)]
@@ -199,16 +183,16 @@ impl Writer {
         changes: &mut Changes,
         now: Instant,
     ) -> Result<bool, DataplaneError> {
-        let mut changed = false;
+        let mut differs = false;
         for backend in desired.backends.keys() {
             if !live.backends.contains_key(backend) {
                 let reference = self.store_backend(tables, key, live.id, *backend, now)?;
                 live.backends.insert(*backend, reference);
                 changes.backends += 1;
-                changed = true;
+                differs = true;
             }
         }
-        changed |= self.store_tables(tables, desired, live, now)?;
+        differs |= self.store_tables(tables, desired, live, now)?;
         let gone: Vec<BackendKey> = live
             .backends
             .keys()
@@ -219,10 +203,10 @@ impl Writer {
             if let Some(reference) = live.backends.remove(&backend) {
                 self.remove_backend(tables, backend, reference, now);
                 changes.backends += 1;
-                changed = true;
+                differs = true;
             }
         }
-        Ok(changed)
+        Ok(differs)
     }
 
     fn store_backend(
@@ -289,10 +273,9 @@ impl Writer {
         } else {
             self.build(tables, external, &live.backends, now)?
         };
-        tables.services.store(
-            live.id,
-            &Service { internal: selection(inner), external: selection(outer) },
-        );
+        tables
+            .services
+            .store(live.id, &Service { internal: selection(inner), external: selection(outer) });
         let (old_inner, old_outer) = (live.internal.1, live.external.1);
         self.areas.give_back(old_inner, now);
         if old_outer != old_inner {
@@ -332,61 +315,10 @@ impl Writer {
         Ok(area)
     }
 
-    /// Stores the frontends of all services. A frontend that moved to another service is replaced
-    /// in place: at no time is it nobody's.
-    fn store_frontends(
-        &mut self,
-        tables: &Tables,
-        desired: &Desired,
-        changes: &mut Changes,
-    ) -> Result<(), DataplaneError> {
-        let mut stored = Vec::new();
-        for (key, service) in &desired.services {
-            let id = self.services.get(key).map(|live| live.id).unwrap_or_default();
-            let differing =
-                service.frontends.iter().filter(|one| self.frontends.get(one) != Some(&id));
-            stored.extend(differing.map(|frontend| (*frontend, id)));
-        }
-        for (frontend, _) in &stored {
-            if !self.frontends.contains_key(frontend) {
-                self.frontend_ports.add(&tables.frontend_ports, frontend.port);
-            }
-        }
-        let (v4, v6) = by_family(stored.iter().copied());
-        tables.frontends_v4.update(&v4)?;
-        tables.frontends_v6.update(&v6)?;
-        changes.frontends += stored.len();
-        self.frontends.extend(stored);
-        Ok(())
-    }
-
-    fn remove_frontends(
-        &mut self,
-        tables: &Tables,
-        desired: &Desired,
-        changes: &mut Changes,
-    ) -> Result<(), DataplaneError> {
-        let wanted: BTreeSet<&Frontend> =
-            desired.services.values().flat_map(|service| &service.frontends).collect();
-        let gone: Vec<(Frontend, u32)> = self
-            .frontends
-            .iter()
-            .filter(|(frontend, _)| !wanted.contains(frontend))
-            .map(|(frontend, id)| (*frontend, *id))
-            .collect();
-        let (v4, v6) = by_family(gone.iter().copied());
-        tables.frontends_v4.remove(&v4.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
-        tables.frontends_v6.remove(&v6.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
-        for (frontend, _) in &gone {
-            self.frontends.remove(frontend);
-            self.frontend_ports.remove(&tables.frontend_ports, frontend.port);
-        }
-        changes.frontends += gone.len();
-        Ok(())
-    }
-
     fn remove_service(&mut self, tables: &Tables, key: &ServiceKey, changes: &mut Changes) {
-        let Some(live) = self.services.remove(key) else { return };
+        let Some(live) = self.services.remove(key) else {
+            return;
+        };
         let now = Instant::now();
         tables.services.clear(live.id);
         self.areas.give_back(live.internal.1, now);
@@ -419,71 +351,5 @@ impl Writer {
             self.remove_backend(tables, backend.key, backend.reference, now);
         }
         self.service_ids.give_back(id, now);
-    }
-}
-
-/// A service of an earlier run as this one's.
-fn live_again(tables: &Tables, id: u32, found: &FoundService) -> Live {
-    let names: BTreeMap<BackendRef, BackendKey> =
-        found.backends.iter().map(|backend| (backend.reference, backend.key)).collect();
-    let table = |selection: Selection| {
-        let area = Area { base: selection.base(), len: selection.len() };
-        // A slot that names no backend of the service makes the table differ from any desired one.
-        let slots = (area.base..area.base.saturating_add(area.len))
-            .take_while(|slot| *slot < tables.slots.len())
-            .filter_map(|slot| names.get(&tables.slots.load(slot)).copied())
-            .collect();
-        (slots, area)
-    };
-    Live {
-        id,
-        backends: found.backends.iter().map(|backend| (backend.key, backend.reference)).collect(),
-        internal: table(found.line.internal),
-        external: table(found.line.external),
-    }
-}
-
-fn selection(area: Area) -> Selection {
-    Selection::new(area.base, area.len).unwrap_or(Selection::EMPTY)
-}
-
-const fn wire(protocol: Protocol) -> WireProtocol {
-    match protocol {
-        Protocol::Tcp => WireProtocol::TCP,
-        Protocol::Udp => WireProtocol::UDP,
-        Protocol::Sctp => WireProtocol(132),
-    }
-}
-
-type ByFamily = (Vec<(FrontendKey<Ipv4>, u32)>, Vec<(FrontendKey<Ipv6>, u32)>);
-
-fn by_family(frontends: impl Iterator<Item = (Frontend, u32)>) -> ByFamily {
-    let (mut v4, mut v6) = (Vec::new(), Vec::new());
-    for (frontend, id) in frontends {
-        let (port, protocol) = (Port::from_host(frontend.port), wire(frontend.protocol));
-        match frontend.address {
-            IpAddr::V4(address) => v4.push((FrontendKey::new(address.into(), port, protocol), id)),
-            IpAddr::V6(address) => v6.push((FrontendKey::new(address.into(), port, protocol), id)),
-        }
-    }
-    (v4, v6)
-}
-
-impl PortCounts {
-    fn add(&mut self, ports: &MappedArray<u64>, port: u16) {
-        let count = self.0.entry(port).or_insert(0);
-        *count += 1;
-        if *count == 1 {
-            Tables::set_port(ports, port, true);
-        }
-    }
-
-    fn remove(&mut self, ports: &MappedArray<u64>, port: u16) {
-        let Some(count) = self.0.get_mut(&port) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.0.remove(&port);
-            Tables::set_port(ports, port, false);
-        }
     }
 }

@@ -90,46 +90,23 @@ pub fn classify(devices: &Devices, selection: &Selection) -> Result<Classified, 
         .filter(|link| selection.wants_as_workload(link))
         .partition(|link| link.is_ethernet);
     let bridges = workloads.iter().filter_map(|link| bridge_of(devices, link));
-    let bridges = bridges
-        .map(|b| {
-            (
-                b.index,
-                Bridge {
-                    name: b.name.clone(),
-                    mtu: b.mtu,
-                },
-            )
-        })
-        .collect();
+    let bridges = bridges.map(|b| (b.index, Bridge { name: b.name.clone(), mtu: b.mtu })).collect();
     let workloads: BTreeMap<_, _> = workloads
         .iter()
-        .map(|link| {
-            (
-                link.index,
-                Workload {
-                    name: link.name.clone(),
-                    mtu: link.mtu,
-                },
-            )
-        })
+        .map(|link| (link.index, Workload { name: link.name.clone(), mtu: link.mtu }))
         .collect();
     Ok(Classified {
         node_addresses: node_addresses(devices, &workloads),
         uplinks,
         workloads,
         bridges,
-        unsupported: unsupported
-            .iter()
-            .map(|link| (link.index, link.name.clone()))
-            .collect(),
+        unsupported: unsupported.iter().map(|link| (link.index, link.name.clone())).collect(),
     })
 }
 
 fn uplinks(devices: &Devices, names: &[String]) -> Result<BTreeMap<u32, Uplink>, DeviceError> {
     if names.is_empty() {
-        return Err(DeviceError::NoUplink {
-            existing: devices.names(),
-        });
+        return Err(DeviceError::NoUplink { existing: devices.names() });
     }
     let links = names
         .iter()
@@ -144,32 +121,20 @@ fn uplinks(devices: &Devices, names: &[String]) -> Result<BTreeMap<u32, Uplink>,
         snat_v4: snat_source(link, v4).or(any_v4),
         snat_v6: snat_source(link, v6).or(any_v6),
     };
-    Ok(links
-        .into_iter()
-        .map(|link| (link.index, describe(link)))
-        .collect())
+    Ok(links.into_iter().map(|link| (link.index, describe(link))).collect())
 }
 
 fn uplink<'a>(devices: &'a Devices, name: &str) -> Result<&'a Link, DeviceError> {
-    let link = devices
-        .by_name(name)
-        .ok_or_else(|| DeviceError::UnknownUplink {
-            name: name.to_owned(),
-            existing: devices.names(),
-        })?;
+    let link = devices.by_name(name).ok_or_else(|| DeviceError::UnknownUplink {
+        name: name.to_owned(),
+        existing: devices.names(),
+    })?;
     if link.is_ethernet {
         return Ok(link);
     }
-    let other = if link.is_loopback {
-        "loopback"
-    } else {
-        "of another kind"
-    };
+    let other = if link.is_loopback { "loopback" } else { "of another kind" };
     let kind = link.kind.as_deref().unwrap_or(other).to_owned();
-    Err(DeviceError::UplinkWithoutEthernet {
-        name: name.to_owned(),
-        kind,
-    })
+    Err(DeviceError::UplinkWithoutEthernet { name: name.to_owned(), kind })
 }
 
 fn bridge_of<'a>(devices: &'a Devices, port: &Link) -> Option<&'a Link> {

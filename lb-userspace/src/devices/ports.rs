@@ -27,9 +27,7 @@ pub fn snat_ports(
 fn longest_gap(taken: &[(u16, u16)]) -> Option<SnatPorts> {
     // Wider than a port, because the last range may end at 65,535.
     let beyond = u32::from(u16::MAX) + 1;
-    let ranges = taken
-        .iter()
-        .map(|&(first, last)| (u32::from(first), u32::from(last) + 1));
+    let ranges = taken.iter().map(|&(first, last)| (u32::from(first), u32::from(last) + 1));
     let mut free_from = u32::from(FIRST_UNPRIVILEGED);
     let (mut first, mut count) = (free_from, 0);
     for (taken_from, taken_to) in ranges.chain([(beyond, beyond)]) {
@@ -63,34 +61,19 @@ mod tests {
 
     #[test]
     fn with_the_usual_settings_the_ports_below_the_node_ports_are_taken() {
-        check(
-            (32_768, 60_999),
-            (30_000, 32_767),
-            &[],
-            Some((1024, 28_976)),
-        );
+        check((32_768, 60_999), (30_000, 32_767), &[], Some((1024, 28_976)));
     }
 
     #[test]
     fn the_longest_run_may_be_at_the_top_or_between() {
-        check(
-            (1024, 39_999),
-            (40_000, 49_999),
-            &[],
-            Some((50_000, 15_536)),
-        );
+        check((1024, 39_999), (40_000, 49_999), &[], Some((50_000, 15_536)));
         check((1024, 9_999), (50_000, 65_535), &[], Some((10_000, 40_000)));
     }
 
     #[test]
     fn reserved_ports_split_a_run_and_may_overlap_with_others() {
         let reserved = [31_000..=33_000, 8080..=8080];
-        check(
-            (32_768, 60_999),
-            (30_000, 32_767),
-            &reserved,
-            Some((8081, 21_919)),
-        );
+        check((32_768, 60_999), (30_000, 32_767), &reserved, Some((8081, 21_919)));
     }
 
     #[test]

@@ -61,10 +61,7 @@ pub struct Link {
 
 /// One address of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "the kernel's flags, independent of each other"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "the kernel's flags, independent of each other")]
 pub struct Address {
     /// The address itself.
     pub ip: IpAddr,
@@ -106,20 +103,14 @@ impl Address {
 impl Link {
     /// Adds an address, or replaces what is known of it.
     pub(super) fn set_address(&mut self, address: Address) {
-        if let Some(known) = self
-            .addresses
-            .iter_mut()
-            .find(|known| known.is_same(&address))
-        {
+        if let Some(known) = self.addresses.iter_mut().find(|known| known.is_same(&address)) {
             if known.age() == address.age() {
                 *known = address;
                 return;
             }
             self.remove_address(&address);
         }
-        let position = self
-            .addresses
-            .partition_point(|other| other.age() <= address.age());
+        let position = self.addresses.partition_point(|other| other.age() <= address.age());
         self.addresses.insert(position, address);
     }
 
@@ -147,26 +138,16 @@ mod tests {
     }
 
     fn ips(link: &Link) -> Vec<String> {
-        link.addresses
-            .iter()
-            .map(|address| address.ip.to_string())
-            .collect()
+        link.addresses.iter().map(|address| address.ip.to_string()).collect()
     }
 
     #[test]
     fn addresses_stand_oldest_first_however_they_were_learned() {
-        let all = [
-            address("fd00::2", 20),
-            address("fd00::1", 20),
-            address("fd00::9", 10),
-        ];
+        let all = [address("fd00::2", 20), address("fd00::1", 20), address("fd00::9", 10)];
         let mut forward = Link::default();
         all.iter().cloned().for_each(|a| forward.set_address(a));
         let mut backward = Link::default();
-        all.iter()
-            .rev()
-            .cloned()
-            .for_each(|a| backward.set_address(a));
+        all.iter().rev().cloned().for_each(|a| backward.set_address(a));
         assert_eq!(ips(&forward), ["fd00::9", "fd00::1", "fd00::2"]);
         assert_eq!(forward, backward);
     }
@@ -177,10 +158,7 @@ mod tests {
         link.set_address(address("10.0.0.5", 10));
         link.set_address(address("10.0.0.1", 10));
         assert_eq!(ips(&link), ["10.0.0.5", "10.0.0.1"]);
-        link.set_address(Address {
-            deprecated: true,
-            ..address("10.0.0.5", 10)
-        });
+        link.set_address(Address { deprecated: true, ..address("10.0.0.5", 10) });
         assert_eq!(ips(&link), ["10.0.0.5", "10.0.0.1"]);
         assert!(link.addresses[0].deprecated);
     }
@@ -197,10 +175,7 @@ mod tests {
     #[test]
     fn only_the_very_address_is_removed() {
         let mut link = Link::default();
-        let host = Address {
-            prefix_length: 32,
-            ..address("10.0.0.5", 20)
-        };
+        let host = Address { prefix_length: 32, ..address("10.0.0.5", 20) };
         link.set_address(address("10.0.0.5", 10));
         link.set_address(host.clone());
         link.remove_address(&host);

@@ -96,11 +96,7 @@ fn setting<T>(
     let path: PathBuf = Path::new("/proc/sys/net").join(name);
     match fs::read_to_string(&path) {
         Err(source) => Err(DeviceError::ReadSysctl { path, source }),
-        Ok(value) => parse(value.trim()).ok_or(DeviceError::ParseSysctl {
-            path,
-            value,
-            expected,
-        }),
+        Ok(value) => parse(value.trim()).ok_or(DeviceError::ParseSysctl { path, value, expected }),
     }
 }
 
@@ -111,10 +107,7 @@ mod tests {
     #[test]
     fn port_lists_are_single_ports_and_ranges_and_may_be_empty() {
         assert_eq!(parse_port_list(""), Some(vec![]));
-        assert_eq!(
-            parse_port_list("8080,9148-9150"),
-            Some(vec![8080..=8080, 9148..=9150])
-        );
+        assert_eq!(parse_port_list("8080,9148-9150"), Some(vec![8080..=8080, 9148..=9150]));
         assert_eq!(parse_port_list("http"), None);
         assert_eq!(parse_port_list("1-65536"), None);
     }

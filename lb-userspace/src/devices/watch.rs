@@ -65,12 +65,7 @@ impl DeviceWatch {
         let mut socket = RouteSocket::open()?;
         let mirror = socket.dump().await?;
         let reported = mirror.devices.clone();
-        let watch = Self {
-            socket: Some(socket),
-            mirror,
-            reported: reported.clone(),
-            burst: None,
-        };
+        let watch = Self { socket: Some(socket), mirror, reported: reported.clone(), burst: None };
         Ok((reported, watch))
     }
 
@@ -111,11 +106,7 @@ impl DeviceWatch {
         if moved == Moved::default() {
             return;
         }
-        let burst = self.burst.get_or_insert(Burst {
-            first: now,
-            last: now,
-            paths_moved: false,
-        });
+        let burst = self.burst.get_or_insert(Burst { first: now, last: now, paths_moved: false });
         burst.last = now;
         burst.paths_moved |= moved.paths;
     }
@@ -127,10 +118,7 @@ impl DeviceWatch {
         if let Some(devices) = &devices {
             self.reported.clone_from(devices);
         }
-        let change = Change {
-            devices,
-            paths_moved: burst.paths_moved,
-        };
+        let change = Change { devices, paths_moved: burst.paths_moved };
         (change != Change::default()).then_some(change)
     }
 
@@ -147,13 +135,7 @@ impl DeviceWatch {
             pause = (pause * 2).min(longest);
         }
         info!("interfaces are watched again");
-        self.note(
-            Moved {
-                devices: true,
-                paths: true,
-            },
-            Instant::now(),
-        );
+        self.note(Moved { devices: true, paths: true }, Instant::now());
     }
 
     async fn try_reconnect(&mut self) -> Result<(), DeviceError> {

@@ -33,10 +33,7 @@ impl Family {
         match name {
             "IPv4" => Ok(Self::V4),
             "IPv6" => Ok(Self::V6),
-            _ => Err(Rule::Unsupported {
-                value: name.to_owned(),
-                supported: &Self::NAMES,
-            }),
+            _ => Err(Rule::Unsupported { value: name.to_owned(), supported: &Self::NAMES }),
         }
     }
 }
@@ -55,10 +52,7 @@ pub(super) fn parse(text: &str) -> Result<IpAddr, Rule> {
     const MUST: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
     let address = text.parse().map_err(|_| Rule::invalid_text(text, MUST))?;
     if is_mapped(address) {
-        return Err(Rule::invalid_text(
-            text,
-            "must not be an IPv4-mapped IPv6 address",
-        ));
+        return Err(Rule::invalid_text(text, "must not be an IPv4-mapped IPv6 address"));
     }
     Ok(address)
 }
@@ -132,10 +126,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, refused: Option<&str>) {
-        let result = parse(text)
-            .and_then(not_special)
-            .map(|_| ())
-            .map_err(|rule| rule.to_string());
+        let result = parse(text).and_then(not_special).map(|_| ()).map_err(|rule| rule.to_string());
         match refused {
             None => assert_eq!(result, Ok(()), "{text}"),
             Some(why) => {

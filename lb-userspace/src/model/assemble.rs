@@ -43,10 +43,8 @@ impl Model {
         services: impl IntoIterator<Item = Arc<Service>>,
         slices: impl IntoIterator<Item = Arc<EndpointSlice>>,
     ) -> (Self, Vec<Conflict>) {
-        let by_name: BTreeMap<_, _> = services
-            .into_iter()
-            .map(|service| (service.name.clone(), service))
-            .collect();
+        let by_name: BTreeMap<_, _> =
+            services.into_iter().map(|service| (service.name.clone(), service)).collect();
         let mut model = Self::default();
         let mut conflicts = Vec::new();
         let mut taken = Taken::default();
@@ -58,10 +56,7 @@ impl Model {
                 model.services.insert(name, service);
             } else {
                 let object = ObjectRef::from(&name);
-                let conflict = |invalid| Conflict {
-                    object: object.clone(),
-                    invalid,
-                };
+                let conflict = |invalid| Conflict { object: object.clone(), invalid };
                 conflicts.extend(found.into_iter().map(conflict));
             }
         }
@@ -69,10 +64,7 @@ impl Model {
             match taken.endpoint_conflict(&slice) {
                 None => drop(model.slices.insert(slice.name.clone(), slice)),
                 Some(invalid) => {
-                    conflicts.push(Conflict {
-                        object: ObjectRef::from(&slice.name),
-                        invalid,
-                    });
+                    conflicts.push(Conflict { object: ObjectRef::from(&slice.name), invalid });
                 }
             }
         }
@@ -82,31 +74,17 @@ impl Model {
 
 impl Taken {
     fn conflicts(&self, service: &Service) -> Vec<Invalid> {
-        let cluster_ips = service
-            .cluster_ips
-            .iter()
-            .enumerate()
-            .filter_map(|(index, address)| {
-                let holder = self.cluster_ips.get(address)?.clone();
-                let rule = Rule::ClusterIpTaken {
-                    address: *address,
-                    holder,
-                };
-                Some(Invalid::new(format!("spec.clusterIPs[{index}]"), rule))
-            });
-        let node_ports = service
-            .ports
-            .iter()
-            .enumerate()
-            .filter_map(|(index, port)| {
-                let port = port.node_port?;
-                let holder = self.node_ports.get(&port)?.clone();
-                let rule = Rule::NodePortTaken {
-                    port: port.get(),
-                    holder,
-                };
-                Some(Invalid::new(format!("spec.ports[{index}].nodePort"), rule))
-            });
+        let cluster_ips = service.cluster_ips.iter().enumerate().filter_map(|(index, address)| {
+            let holder = self.cluster_ips.get(address)?.clone();
+            let rule = Rule::ClusterIpTaken { address: *address, holder };
+            Some(Invalid::new(format!("spec.clusterIPs[{index}]"), rule))
+        });
+        let node_ports = service.ports.iter().enumerate().filter_map(|(index, port)| {
+            let port = port.node_port?;
+            let holder = self.node_ports.get(&port)?.clone();
+            let rule = Rule::NodePortTaken { port: port.get(), holder };
+            Some(Invalid::new(format!("spec.ports[{index}].nodePort"), rule))
+        });
         cluster_ips.chain(node_ports).collect()
     }
 
@@ -123,19 +101,12 @@ impl Taken {
     }
 
     fn endpoint_conflict(&self, slice: &EndpointSlice) -> Option<Invalid> {
-        slice
-            .endpoints
-            .iter()
-            .enumerate()
-            .find_map(|(index, endpoint)| {
-                let address = endpoint.address;
-                let holder = self.cluster_ips.get(&address)?.clone();
-                let rule = Rule::EndpointIsClusterIp { address, holder };
-                Some(Invalid::new(
-                    format!("endpoints[{index}].addresses[0]"),
-                    rule,
-                ))
-            })
+        slice.endpoints.iter().enumerate().find_map(|(index, endpoint)| {
+            let address = endpoint.address;
+            let holder = self.cluster_ips.get(&address)?.clone();
+            let rule = Rule::EndpointIsClusterIp { address, holder };
+            Some(Invalid::new(format!("endpoints[{index}].addresses[0]"), rule))
+        })
     }
 }
 

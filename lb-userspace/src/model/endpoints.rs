@@ -88,13 +88,7 @@ impl TryFrom<&api::EndpointSlice> for EndpointSlice {
             return Err(findings.into_refused());
         };
         let endpoints = endpoints(object, family, &mut findings);
-        findings.into_result(Self {
-            name,
-            service,
-            family,
-            endpoints,
-            ports,
-        })
+        findings.into_result(Self { name, service, family, endpoints, ports })
     }
 }
 
@@ -114,9 +108,7 @@ fn service_of(
 
 fn family(address_type: &str) -> Result<Family, Rule> {
     match address_type {
-        "" => Err(Rule::Required {
-            hint: "write `addressType: IPv4` or `addressType: IPv6`",
-        }),
+        "" => Err(Rule::Required { hint: "write `addressType: IPv4` or `addressType: IPv6`" }),
         other => Family::parse(other),
     }
 }
@@ -128,9 +120,7 @@ fn ports(object: &api::EndpointSlice, findings: &mut Findings) -> Vec<EndpointPo
         let field = format!("ports[{index}]");
         let name = port.name.as_deref().unwrap_or_default();
         if !names.insert(name) {
-            let rule = Rule::Duplicate {
-                value: format!("{name:?}"),
-            };
+            let rule = Rule::Duplicate { value: format!("{name:?}") };
             findings.add(format!("{field}.name"), rule);
         }
         if let Some(port) = one_port(port, &field, findings) {
@@ -156,12 +146,7 @@ fn one_port(
     let protocol = findings.check(format!("{field}.protocol"), protocol);
     let number = findings.check(format!("{field}.port"), service::number(port.port?));
     let app_protocol = port.app_protocol.clone();
-    Some(EndpointPort {
-        name: name?,
-        protocol: protocol?,
-        port: number?,
-        app_protocol,
-    })
+    Some(EndpointPort { name: name?, protocol: protocol?, port: number?, app_protocol })
 }
 
 fn endpoints(
@@ -186,12 +171,7 @@ fn addresses(
     findings: &mut Findings,
 ) -> Option<IpAddr> {
     if endpoint.addresses.is_empty() {
-        findings.add(
-            field,
-            Rule::Required {
-                hint: "must contain at least 1 address",
-            },
-        );
+        findings.add(field, Rule::Required { hint: "must contain at least 1 address" });
     }
     let mut first = None;
     for (index, text) in endpoint.addresses.iter().enumerate() {
@@ -215,10 +195,7 @@ fn one_endpoint(endpoint: &api::Endpoint, address: IpAddr) -> Endpoint {
         terminating: conditions.terminating.unwrap_or(false),
         node: endpoint.node_name.clone(),
         zone: endpoint.zone.clone(),
-        hints: Hints {
-            nodes: nodes.collect(),
-            zones: zones.collect(),
-        },
+        hints: Hints { nodes: nodes.collect(), zones: zones.collect() },
     }
 }
 

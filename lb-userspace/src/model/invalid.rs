@@ -33,10 +33,7 @@ pub enum Rule {
         must: &'static str,
     },
     /// The value is not one of the few that there are.
-    #[error(
-        "Unsupported value: \"{value}\": supported values: {}",
-        Quoted(supported)
-    )]
+    #[error("Unsupported value: \"{value}\": supported values: {}", Quoted(supported))]
     Unsupported {
         /// The value, unquoted.
         value: String,
@@ -134,26 +131,17 @@ pub(super) struct Findings(Vec<Invalid>);
 impl Invalid {
     /// A broken rule at a field.
     pub fn new(field: impl Into<String>, rule: Rule) -> Self {
-        Self {
-            field: field.into(),
-            rule,
-        }
+        Self { field: field.into(), rule }
     }
 }
 
 impl Rule {
     pub(super) fn invalid_text(value: &str, must: &'static str) -> Self {
-        Self::Invalid {
-            value: format!("{value:?}"),
-            must,
-        }
+        Self::Invalid { value: format!("{value:?}"), must }
     }
 
     pub(super) fn invalid_number(value: i32, must: &'static str) -> Self {
-        Self::Invalid {
-            value: value.to_string(),
-            must,
-        }
+        Self::Invalid { value: value.to_string(), must }
     }
 }
 
@@ -173,11 +161,7 @@ impl Findings {
 
     /// The value, if nothing was found wrong.
     pub(super) fn into_result<T>(self, value: T) -> Result<T, Refused> {
-        if self.0.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.into_refused())
-        }
+        if self.0.is_empty() { Ok(value) } else { Err(self.into_refused()) }
     }
 
     /// The refusal, once something was found wrong.

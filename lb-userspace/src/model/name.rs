@@ -62,10 +62,7 @@ pub struct ObjectRef {
 impl ServiceName {
     /// A name from its parts, taken as valid.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 
     pub(super) fn of(metadata: &ObjectMeta, findings: &mut Findings) -> Self {
@@ -78,10 +75,7 @@ impl ServiceName {
 impl SliceName {
     /// A name from its parts, taken as valid.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 
     pub(super) fn of(metadata: &ObjectMeta, findings: &mut Findings) -> Self {
@@ -94,22 +88,14 @@ impl SliceName {
 impl ObjectRef {
     /// A reference from its parts.
     pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            kind,
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { kind, namespace: namespace.into(), name: name.into() }
     }
 
     /// A reference by what the object says of itself, right or wrong; an absent namespace is
     /// `default`.
     pub fn of(kind: Kind, namespace: Option<&str>, name: Option<&str>) -> Self {
         let namespace = namespace.filter(|namespace| !namespace.is_empty());
-        Self::new(
-            kind,
-            namespace.unwrap_or(DEFAULT_NAMESPACE),
-            name.unwrap_or_default(),
-        )
+        Self::new(kind, namespace.unwrap_or(DEFAULT_NAMESPACE), name.unwrap_or_default())
     }
 }
 
@@ -148,20 +134,13 @@ impl fmt::Display for Kind {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = if self.name.is_empty() {
-            "(no name)"
-        } else {
-            &self.name
-        };
+        let name = if self.name.is_empty() { "(no name)" } else { &self.name };
         write!(f, "{} {}/{name}", self.kind, self.namespace)
     }
 }
 
 fn namespace(metadata: &ObjectMeta, findings: &mut Findings) -> String {
-    let namespace = metadata
-        .namespace
-        .as_deref()
-        .filter(|namespace| !namespace.is_empty());
+    let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
     let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
     findings.check("metadata.namespace", dns_1123_label(namespace));
     namespace.to_owned()
@@ -174,12 +153,7 @@ fn name(
 ) -> String {
     let name = metadata.name.as_deref().unwrap_or_default();
     if name.is_empty() {
-        findings.add(
-            "metadata.name",
-            Rule::Required {
-                hint: "give the object a name",
-            },
-        );
+        findings.add("metadata.name", Rule::Required { hint: "give the object a name" });
     } else {
         findings.check("metadata.name", valid(name));
     }
@@ -190,21 +164,13 @@ fn name(
 pub(super) fn dns_1035_label(name: &str) -> Result<(), Rule> {
     no_longer_than(name, 63, "must be no more than 63 characters")?;
     let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
-    if starts_well && is_label(name) {
-        Ok(())
-    } else {
-        Err(Rule::invalid_text(name, DNS_1035))
-    }
+    if starts_well && is_label(name) { Ok(()) } else { Err(Rule::invalid_text(name, DNS_1035)) }
 }
 
 /// RFC 1123: what namespaces and port names must be.
 pub(super) fn dns_1123_label(name: &str) -> Result<(), Rule> {
     no_longer_than(name, 63, "must be no more than 63 characters")?;
-    if is_label(name) {
-        Ok(())
-    } else {
-        Err(Rule::invalid_text(name, RFC_1123_LABEL))
-    }
+    if is_label(name) { Ok(()) } else { Err(Rule::invalid_text(name, RFC_1123_LABEL)) }
 }
 
 /// RFC 1123 with dots: what most names of objects must be.
@@ -218,11 +184,7 @@ pub(super) fn dns_1123_subdomain(name: &str) -> Result<(), Rule> {
 }
 
 fn no_longer_than(name: &str, limit: usize, must: &'static str) -> Result<(), Rule> {
-    if name.len() > limit {
-        Err(Rule::invalid_text(name, must))
-    } else {
-        Ok(())
-    }
+    if name.len() > limit { Err(Rule::invalid_text(name, must)) } else { Ok(()) }
 }
 
 fn is_label(name: &str) -> bool {
@@ -239,16 +201,7 @@ mod tests {
         for good in ["a", "web", "web-2", &"a".repeat(63)] {
             assert_eq!(dns_1035_label(good), Ok(()), "{good}");
         }
-        for bad in [
-            "",
-            "2web",
-            "-web",
-            "web-",
-            "Web",
-            "we.b",
-            "wéb",
-            &"a".repeat(64),
-        ] {
+        for bad in ["", "2web", "-web", "web-", "Web", "we.b", "wéb", &"a".repeat(64)] {
             assert!(dns_1035_label(bad).is_err(), "{bad}");
         }
     }

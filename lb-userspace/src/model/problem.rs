@@ -92,12 +92,7 @@ mod tests {
     #[test]
     fn a_problem_reads_from_the_place_to_the_remedy() {
         let object = ObjectRef::new(Kind::Service, "default", "web");
-        let invalid = Invalid::new(
-            "spec.ports",
-            Rule::Required {
-                hint: "name a port",
-            },
-        );
+        let invalid = Invalid::new("spec.ports", Rule::Required { hint: "name a port" });
         let problem = Problem::of_object(object, &invalid);
         assert_eq!(
             problem.to_string(),
@@ -105,9 +100,7 @@ mod tests {
         );
         let position = Some(Position { line: 3, column: 5 });
         assert_eq!(
-            problem
-                .found_in(Path::new("web.yaml"), position)
-                .to_string(),
+            problem.found_in(Path::new("web.yaml"), position).to_string(),
             "web.yaml:3:5: Service default/web: spec.ports: Required value: name a port"
         );
     }

@@ -24,11 +24,7 @@ pub struct HasProblems(pub Vec<Problem>);
 impl Snapshot {
     /// The snapshot, if nothing in it is wrong; for the start, when an operator is there to read.
     pub fn without_problems(self) -> Result<Self, HasProblems> {
-        if self.problems.is_empty() {
-            Ok(self)
-        } else {
-            Err(HasProblems(self.problems))
-        }
+        if self.problems.is_empty() { Ok(self) } else { Err(HasProblems(self.problems)) }
     }
 }
 

@@ -62,7 +62,10 @@ impl Tally {
 
     /// How far the difference of two servers' answers may be from 0, as a standard deviation, if each
     /// source's answers all go to one of the two by a toss-up.
-    #[expect(clippy::cast_precision_loss, reason = "counts of connections are far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of connections are far below 2^52"
+    )]
     pub fn deviation_of_a_toss_up(&self) -> f64 {
         (self.sum_of_squares() as f64).sqrt()
     }

@@ -57,10 +57,7 @@ impl fmt::Display for Missing {
                  {OLDEST_COMPILER} and has the sources of `core` (component rust-src)"
             ),
             Self::Linker(compilers) => {
-                write!(
-                    out,
-                    "no bpf-linker {BPF_LINKER_VERSION} that runs; looked for"
-                )?;
+                write!(out, "no bpf-linker {BPF_LINKER_VERSION} that runs; looked for")?;
                 for compiler in compilers {
                     let path = linker_root(compiler.llvm).join("bin/bpf-linker");
                     write!(out, " {} (for rustc {})", path.display(), compiler.release)?;
@@ -81,10 +78,7 @@ pub fn find() -> Result<BpfToolchain, Missing> {
     }
     for compiler in &compilers {
         if let Some(linker) = compiler.linker() {
-            return Ok(BpfToolchain {
-                compiler: compiler.clone(),
-                linker,
-            });
+            return Ok(BpfToolchain { compiler: compiler.clone(), linker });
         }
     }
     Err(Missing::Linker(compilers))
@@ -106,9 +100,7 @@ pub fn linker_root(llvm: u32) -> PathBuf {
         .filter(|path| path.is_absolute())
         .or_else(|| env::home_dir().map(|home| home.join(".cache")))
         .unwrap_or_else(|| PathBuf::from("/var/cache"));
-    cache
-        .join("lb")
-        .join(format!("bpf-linker-{BPF_LINKER_VERSION}-llvm{llvm}"))
+    cache.join("lb").join(format!("bpf-linker-{BPF_LINKER_VERSION}-llvm{llvm}"))
 }
 
 impl Compiler {
@@ -121,11 +113,7 @@ impl Compiler {
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let release = field("release: ")?.to_owned();
         let llvm = field("LLVM version: ")?.split('.').next()?.parse().ok()?;
-        (minor(&release)? >= minor(OLDEST_COMPILER)?).then_some(Self {
-            sysroot,
-            release,
-            llvm,
-        })
+        (minor(&release)? >= minor(OLDEST_COMPILER)?).then_some(Self { sysroot, release, llvm })
     }
 
     /// The bpf-linker installed for this compiler's LLVM, if it starts: it doesn't when the LLVM
@@ -143,30 +131,19 @@ impl BpfToolchain {
     pub fn cargo(&self, subcommand: &str, target: &str, kernel_arch: &str) -> Command {
         let bin = self.compiler.sysroot.join("bin");
         let mut cargo = Command::new(bin.join("cargo"));
-        cargo
-            .arg(subcommand)
-            .args(["--package", "lb-ebpf", "--release"]);
+        cargo.arg(subcommand).args(["--package", "lb-ebpf", "--release"]);
         cargo.args(["--target", target, "-Z", "build-std=core"]);
 
         // What cargo tells a build script, and rustup a proxied tool, is about another compiler and
         // another target than the ones meant here.
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
-            let foreign = [
-                "CARGO_CFG_",
-                "CARGO_FEATURE_",
-                "CARGO_PKG_",
-                "CARGO_MANIFEST_",
-            ];
+            let foreign = ["CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PKG_", "CARGO_MANIFEST_"];
             if foreign.iter().any(|prefix| text.starts_with(prefix)) {
                 cargo.env_remove(&name);
             }
         }
-        for name in [
-            "RUSTC_WRAPPER",
-            "RUSTC_WORKSPACE_WRAPPER",
-            "RUSTUP_TOOLCHAIN",
-        ] {
+        for name in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTUP_TOOLCHAIN"] {
             cargo.env_remove(name);
         }
         // `cargo run` points it at the libraries of the compiler that built xtask.
@@ -174,10 +151,7 @@ impl BpfToolchain {
 
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths(std::iter::once(bin.clone()).chain(env::split_paths(&path)));
-        cargo.env(
-            "PATH",
-            path.unwrap_or_else(|_| bin.clone().into_os_string()),
-        );
+        cargo.env("PATH", path.unwrap_or_else(|_| bin.clone().into_os_string()));
         cargo.env("RUSTC", bin.join("rustc"));
         if !self.compiler.release.contains("nightly") {
             cargo.env("RUSTC_BOOTSTRAP", "1");
@@ -213,11 +187,7 @@ fn rustup_sysroot(toolchain: &str) -> Option<PathBuf> {
 
 /// What a program prints, if it can be started and succeeds.
 fn stdout_of(command: &mut Command) -> Option<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .env_remove("LD_LIBRARY_PATH")
-        .output()
-        .ok()?;
+    let output = command.stdin(Stdio::null()).env_remove("LD_LIBRARY_PATH").output().ok()?;
     output.status.success().then_some(())?;
     String::from_utf8(output.stdout).ok()
 }

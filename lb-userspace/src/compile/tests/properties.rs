@@ -14,16 +14,11 @@ fn any_slices() -> impl Strategy<Value = Vec<EndpointSlice>> {
     let slices = proptest::collection::vec((endpoints, 8080..8083u16), 0..5);
     slices.prop_map(|slices| {
         let one = |(index, (endpoints, port)): (usize, (Vec<(u8, _)>, u16))| {
-            let texts: Vec<_> = endpoints
-                .into_iter()
-                .map(|(host, c)| (format!("10.1.0.{host}"), c))
-                .collect();
+            let texts: Vec<_> =
+                endpoints.into_iter().map(|(host, c)| (format!("10.1.0.{host}"), c)).collect();
             let endpoints: Vec<_> = texts.iter().map(|(text, c)| (text.as_str(), *c)).collect();
             let ports = vec![endpoint_port(Some("http"), Protocol::Tcp, port)];
-            EndpointSlice {
-                ports,
-                ..slice(&format!("s{index}"), &endpoints)
-            }
+            EndpointSlice { ports, ..slice(&format!("s{index}"), &endpoints) }
         };
         slices.into_iter().enumerate().map(one).collect()
     })
@@ -32,14 +27,7 @@ fn any_slices() -> impl Strategy<Value = Vec<EndpointSlice>> {
 /// The same slices with their names dealt out in another order, which is the order of merging.
 fn renamed(slices: &[EndpointSlice]) -> Vec<EndpointSlice> {
     let names = slices.iter().rev().map(|slice| slice.name.clone());
-    slices
-        .iter()
-        .zip(names)
-        .map(|(slice, name)| EndpointSlice {
-            name,
-            ..slice.clone()
-        })
-        .collect()
+    slices.iter().zip(names).map(|(slice, name)| EndpointSlice { name, ..slice.clone() }).collect()
 }
 
 proptest! {

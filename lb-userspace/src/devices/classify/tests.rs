@@ -42,41 +42,19 @@ fn node() -> Devices {
     let lo = Link {
         is_ethernet: false,
         is_loopback: true,
-        addresses: vec![
-            Address {
-                global: false,
-                ..address("127.0.0.1")
-            },
-            address("192.0.2.99"),
-        ],
+        addresses: vec![Address { global: false, ..address("127.0.0.1") }, address("192.0.2.99")],
         ..link(LO, "lo", None, &[])
     };
     let links = [
         lo,
-        link(
-            ETH0,
-            "eth0",
-            None,
-            &["192.0.2.1", "192.0.2.200", "2001:db8::1"],
-        ),
+        link(ETH0, "eth0", None, &["192.0.2.1", "192.0.2.200", "2001:db8::1"]),
         link(ETH1, "eth1", Some("vlan"), &["198.51.100.1"]),
-        Link {
-            mtu: 1450,
-            ..link(VETH_A, "veth-a", Some("veth"), &["203.0.113.7"])
-        },
+        Link { mtu: 1450, ..link(VETH_A, "veth-a", Some("veth"), &["203.0.113.7"]) },
         link(CNI0, "cni0", Some("bridge"), &["10.1.0.1"]),
-        Link {
-            master: Some(CNI0),
-            ..link(VETH_B, "veth-b", Some("veth"), &[])
-        },
-        Link {
-            is_ethernet: false,
-            ..link(WG0, "wg0", Some("wireguard"), &["10.9.0.1"])
-        },
+        Link { master: Some(CNI0), ..link(VETH_B, "veth-b", Some("veth"), &[]) },
+        Link { is_ethernet: false, ..link(WG0, "wg0", Some("wireguard"), &["10.9.0.1"]) },
     ];
-    Devices {
-        links: links.into_iter().map(|link| (link.index, link)).collect(),
-    }
+    Devices { links: links.into_iter().map(|link| (link.index, link)).collect() }
 }
 
 fn selection(uplinks: &[&str], workloads: Option<&[&str]>) -> Selection {
@@ -92,9 +70,7 @@ fn classified(devices: &Devices, uplinks: &[&str], workloads: Option<&[&str]>) -
 }
 
 fn ips(list: &[&str]) -> BTreeSet<IpAddr> {
-    list.iter()
-        .map(|ip| ip.parse().expect("an address"))
-        .collect()
+    list.iter().map(|ip| ip.parse().expect("an address")).collect()
 }
 
 fn keys<T>(map: &BTreeMap<u32, T>) -> Vec<u32> {
@@ -109,10 +85,7 @@ fn sources(eth0: &[Address], eth1: &[Address]) -> Vec<(Option<String>, Option<St
     }
     let found = classified(&devices, &["eth0", "eth1"], None);
     let text = |uplink: &Uplink| {
-        (
-            uplink.snat_v4.map(|ip| ip.to_string()),
-            uplink.snat_v6.map(|ip| ip.to_string()),
-        )
+        (uplink.snat_v4.map(|ip| ip.to_string()), uplink.snat_v6.map(|ip| ip.to_string()))
     };
     found.uplinks.values().map(text).collect()
 }
@@ -126,13 +99,7 @@ fn by_default_every_veth_is_a_workload_and_bridges_with_such_ports_are_found() {
     let found = classified(&node(), &["eth0"], None);
     assert_eq!(keys(&found.uplinks), [ETH0]);
     assert_eq!(keys(&found.workloads), [VETH_A, VETH_B]);
-    assert_eq!(
-        found.workloads[&VETH_A],
-        Workload {
-            name: "veth-a".to_owned(),
-            mtu: 1450
-        }
-    );
+    assert_eq!(found.workloads[&VETH_A], Workload { name: "veth-a".to_owned(), mtu: 1450 });
     assert_eq!(found.bridges[&CNI0].name, "cni0");
     assert_eq!(keys(&found.bridges), [CNI0]);
     assert!(found.unsupported.is_empty());
@@ -179,10 +146,7 @@ fn node_addresses_are_those_of_all_devices_but_workloads() {
         "10.9.0.1",
         "192.0.2.99",
     ];
-    assert_eq!(
-        classified(&node(), &["eth0"], None).node_addresses,
-        ips(&all)
-    );
+    assert_eq!(classified(&node(), &["eth0"], None).node_addresses, ips(&all));
 }
 
 #[test]
@@ -190,37 +154,22 @@ fn addresses_that_others_cannot_use_are_neither_node_addresses_nor_sources() {
     let mut devices = node();
     devices.links.retain(|&index, _| index == ETH0);
     devices.links.get_mut(&ETH0).expect("eth0").addresses = vec![
-        Address {
-            global: false,
-            ..address("192.0.2.1")
-        },
+        Address { global: false, ..address("192.0.2.1") },
         address("169.254.20.10"),
         address("127.0.0.2"),
         address("fe80::1"),
-        Address {
-            tentative: true,
-            ..address("2001:db8::1")
-        },
+        Address { tentative: true, ..address("2001:db8::1") },
     ];
     let found = classified(&devices, &["eth0"], None);
     assert_eq!(found.node_addresses, ips(&[]));
-    assert_eq!(
-        (found.uplinks[&ETH0].snat_v4, found.uplinks[&ETH0].snat_v6),
-        (None, None)
-    );
+    assert_eq!((found.uplinks[&ETH0].snat_v4, found.uplinks[&ETH0].snat_v6), (None, None));
 }
 
 #[test]
 fn the_snat_source_is_the_first_address_that_is_primary_and_not_deprecated() {
     let eth0 = [
-        Address {
-            secondary: true,
-            ..address("192.0.2.9")
-        },
-        Address {
-            deprecated: true,
-            ..address("2001:db8::9")
-        },
+        Address { secondary: true, ..address("192.0.2.9") },
+        Address { deprecated: true, ..address("2001:db8::9") },
         address("192.0.2.2"),
         address("192.0.2.1"),
         address("2001:db8::2"),
@@ -242,30 +191,16 @@ fn an_uplink_without_address_borrows_from_the_first_uplink_that_has_one() {
 #[test]
 fn an_unknown_uplink_is_refused_with_the_names_that_exist() {
     let error = classify(&node(), &selection(&["eth0", "ens3"], None)).expect_err("no ens3");
-    assert!(
-        matches!(&error, DeviceError::UnknownUplink { name, .. } if name == "ens3"),
-        "{error}"
-    );
-    assert!(
-        error
-            .to_string()
-            .contains("cni0, eth0, eth1, lo, veth-a, veth-b, wg0"),
-        "{error}"
-    );
+    assert!(matches!(&error, DeviceError::UnknownUplink { name, .. } if name == "ens3"), "{error}");
+    assert!(error.to_string().contains("cni0, eth0, eth1, lo, veth-a, veth-b, wg0"), "{error}");
 }
 
 #[test]
 fn an_uplink_without_ethernet_is_refused_with_its_kind() {
     for (name, kind) in [("wg0", "wireguard"), ("lo", "loopback")] {
         let error = classify(&node(), &selection(&[name], None)).expect_err("no Ethernet");
-        assert!(
-            matches!(&error, DeviceError::UplinkWithoutEthernet { .. }),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains(&format!("{name} ({kind})")),
-            "{error}"
-        );
+        assert!(matches!(&error, DeviceError::UplinkWithoutEthernet { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("{name} ({kind})")), "{error}");
     }
 }
 

@@ -101,11 +101,7 @@ fn link(payload: &[u8]) -> Result<Message, DecodeError> {
         }
     }
     // News of wireless devices come as a message with nothing else in it.
-    Ok(if link.name.is_empty() {
-        Message::Irrelevant
-    } else {
-        Message::Link(link)
-    })
+    Ok(if link.name.is_empty() { Message::Irrelevant } else { Message::Link(link) })
 }
 
 fn link_gone(payload: &[u8]) -> Result<Message, DecodeError> {
@@ -185,11 +181,7 @@ fn neighbour(payload: &[u8], exists: bool) -> Result<Message, DecodeError> {
         return Ok(Message::Irrelevant);
     }
     let valid = exists && u16::from(header.state) & VALID != 0;
-    Ok(Message::Neighbour(
-        header.ifindex,
-        ip,
-        valid.then_some(hardware),
-    ))
+    Ok(Message::Neighbour(header.ifindex, ip, valid.then_some(hardware)))
 }
 
 fn route(payload: &[u8]) -> Result<Message, DecodeError> {
@@ -202,11 +194,7 @@ fn route(payload: &[u8]) -> Result<Message, DecodeError> {
     );
     let noise = own && header.table == libc::RT_TABLE_LOCAL;
     let cached = header.flags.contains(RouteFlags::Cloned);
-    Ok(if noise || cached {
-        Message::Irrelevant
-    } else {
-        Message::RouteChanged
-    })
+    Ok(if noise || cached { Message::Irrelevant } else { Message::RouteChanged })
 }
 
 fn is_ip(family: AddressFamily) -> bool {

@@ -36,14 +36,10 @@ impl Mirror {
             Message::AddressGone(index, address) => {
                 self.change_addresses(index, |link| link.remove_address(&address))
             }
-            Message::Neighbour(index, ip, hardware) => Moved {
-                devices: false,
-                paths: self.set_neighbour((index, ip), hardware),
-            },
-            Message::RouteChanged => Moved {
-                devices: false,
-                paths: true,
-            },
+            Message::Neighbour(index, ip, hardware) => {
+                Moved { devices: false, paths: self.set_neighbour((index, ip), hardware) }
+            }
+            Message::RouteChanged => Moved { devices: false, paths: true },
             Message::Irrelevant => Moved::default(),
         }
     }
@@ -52,20 +48,14 @@ impl Mirror {
         let Some(known) = self.devices.links.get_mut(&link.index) else {
             let paths = link.up;
             self.devices.links.insert(link.index, link);
-            return Moved {
-                devices: true,
-                paths,
-            };
+            return Moved { devices: true, paths };
         };
         // Addresses have messages of their own.
         link.addresses = std::mem::take(&mut known.addresses);
         let where_it_leads = |link: &Link| (link.up, link.mac, link.mtu, link.master);
         let paths = where_it_leads(known) != where_it_leads(&link);
         let before = std::mem::replace(known, link);
-        Moved {
-            devices: differs_but_for_addresses(before, known),
-            paths,
-        }
+        Moved { devices: differs_but_for_addresses(before, known), paths }
     }
 
     fn remove_link(&mut self, index: u32) -> Moved {
@@ -73,10 +63,7 @@ impl Mirror {
         if existed {
             self.neighbours.retain(|&(link, _), _| link != index);
         }
-        Moved {
-            devices: existed,
-            paths: existed,
-        }
+        Moved { devices: existed, paths: existed }
     }
 
     /// Addresses of an interface that we don't know are news from before it was removed.
@@ -86,10 +73,7 @@ impl Mirror {
         };
         let before = link.addresses.clone();
         change(link);
-        Moved {
-            devices: link.addresses != before,
-            paths: false,
-        }
+        Moved { devices: link.addresses != before, paths: false }
     }
 
     /// Whether this is a change of more than the neighbour's state.
@@ -115,22 +99,10 @@ mod tests {
     use super::*;
     use crate::devices::snapshot::Address;
 
-    const NOTHING: Moved = Moved {
-        devices: false,
-        paths: false,
-    };
-    const DEVICES: Moved = Moved {
-        devices: true,
-        paths: false,
-    };
-    const PATHS: Moved = Moved {
-        devices: false,
-        paths: true,
-    };
-    const BOTH: Moved = Moved {
-        devices: true,
-        paths: true,
-    };
+    const NOTHING: Moved = Moved { devices: false, paths: false };
+    const DEVICES: Moved = Moved { devices: true, paths: false };
+    const PATHS: Moved = Moved { devices: false, paths: true };
+    const BOTH: Moved = Moved { devices: true, paths: true };
 
     fn eth0() -> Link {
         Link {
@@ -162,11 +134,7 @@ mod tests {
     }
 
     fn neighbour(last_byte: Option<u8>) -> Message {
-        Message::Neighbour(
-            2,
-            ip(),
-            last_byte.map(|byte| Box::from([2, 0, 0, 0, 0, byte])),
-        )
+        Message::Neighbour(2, ip(), last_byte.map(|byte| Box::from([2, 0, 0, 0, 0, byte])))
     }
 
     /// A mirror that knows `eth0` with one address and one neighbour.
@@ -182,63 +150,21 @@ mod tests {
     fn links_move_paths_when_they_lead_elsewhere_and_not_when_they_are_renamed() {
         let check = |link: Link, expected: Moved| {
             let mut mirror = mirror();
-            assert_eq!(
-                mirror.apply(Message::Link(link.clone())),
-                expected,
-                "{link:?}"
-            );
-            assert_eq!(
-                mirror.devices.links[&2].addresses,
-                [address()],
-                "addresses stay"
-            );
+            assert_eq!(mirror.apply(Message::Link(link.clone())), expected, "{link:?}");
+            assert_eq!(mirror.devices.links[&2].addresses, [address()], "addresses stay");
         };
         check(eth0(), NOTHING);
-        check(
-            Link {
-                name: "wan0".to_owned(),
-                ..eth0()
-            },
-            DEVICES,
-        );
-        check(
-            Link {
-                up: false,
-                ..eth0()
-            },
-            BOTH,
-        );
-        check(
-            Link {
-                mtu: 9000,
-                ..eth0()
-            },
-            BOTH,
-        );
-        check(
-            Link {
-                mac: Some([2, 0, 0, 0, 0, 2]),
-                ..eth0()
-            },
-            BOTH,
-        );
-        check(
-            Link {
-                master: Some(5),
-                ..eth0()
-            },
-            BOTH,
-        );
+        check(Link { name: "wan0".to_owned(), ..eth0() }, DEVICES);
+        check(Link { up: false, ..eth0() }, BOTH);
+        check(Link { mtu: 9000, ..eth0() }, BOTH);
+        check(Link { mac: Some([2, 0, 0, 0, 0, 2]), ..eth0() }, BOTH);
+        check(Link { master: Some(5), ..eth0() }, BOTH);
     }
 
     #[test]
     fn a_new_link_moves_paths_once_it_is_up() {
         let mut mirror = mirror();
-        let down = Link {
-            index: 3,
-            up: false,
-            ..eth0()
-        };
+        let down = Link { index: 3, up: false, ..eth0() };
         assert_eq!(mirror.apply(Message::Link(down.clone())), DEVICES);
         assert_eq!(mirror.apply(Message::Link(Link { up: true, ..down })), BOTH);
     }
@@ -256,10 +182,7 @@ mod tests {
     fn addresses_change_devices_only_if_they_are_new_or_differ() {
         let mut mirror = mirror();
         assert_eq!(mirror.apply(Message::Address(2, address())), NOTHING);
-        let deprecated = Address {
-            deprecated: true,
-            ..address()
-        };
+        let deprecated = Address { deprecated: true, ..address() };
         assert_eq!(mirror.apply(Message::Address(2, deprecated)), DEVICES);
         assert_eq!(mirror.apply(Message::AddressGone(2, address())), DEVICES);
         assert_eq!(mirror.apply(Message::AddressGone(2, address())), NOTHING);
@@ -269,11 +192,7 @@ mod tests {
     #[test]
     fn neighbours_move_paths_by_link_layer_address_appearance_and_loss_alone() {
         let mut mirror = mirror();
-        assert_eq!(
-            mirror.apply(neighbour(Some(9))),
-            NOTHING,
-            "a mere change of state"
-        );
+        assert_eq!(mirror.apply(neighbour(Some(9))), NOTHING, "a mere change of state");
         assert_eq!(mirror.apply(neighbour(Some(8))), PATHS, "another address");
         assert_eq!(mirror.apply(neighbour(None)), PATHS, "failed or deleted");
         assert_eq!(mirror.apply(neighbour(None)), NOTHING, "still not there");

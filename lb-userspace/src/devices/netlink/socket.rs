@@ -70,12 +70,7 @@ impl RouteSocket {
         for group in GROUPS {
             socket.socket_ref().add_membership(group)?;
         }
-        Ok(Self {
-            socket,
-            port,
-            sequence: 0,
-            buffer: Vec::with_capacity(DATAGRAM_BYTES),
-        })
+        Ok(Self { socket, port, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_BYTES) })
     }
 
     /// Everything there is now. Fails if the kernel does not answer in a way that we understand, and
@@ -88,8 +83,7 @@ impl RouteSocket {
         let neighbours = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
         self.dump_table("links", links, &mut mirror).await?;
         self.dump_table("addresses", addresses, &mut mirror).await?;
-        self.dump_table("neighbours", neighbours, &mut mirror)
-            .await?;
+        self.dump_table("neighbours", neighbours, &mut mirror).await?;
         Ok(mirror)
     }
 
@@ -124,10 +118,7 @@ impl RouteSocket {
                 return Ok(());
             }
         }
-        Err(DeviceError::Unsettled {
-            table,
-            attempts: DUMP_ATTEMPTS,
-        })
+        Err(DeviceError::Unsettled { table, attempts: DUMP_ATTEMPTS })
     }
 
     async fn request(
@@ -145,8 +136,7 @@ impl RouteSocket {
         message.serialize(&mut bytes);
         let kernel = SocketAddr::new(0, 0);
         let sent = self.socket.send_to(&bytes, &kernel).await;
-        sent.map(drop)
-            .map_err(|source| DeviceError::Dump { table, source })
+        sent.map(drop).map_err(|source| DeviceError::Dump { table, source })
     }
 
     /// Takes messages in until the answer to the last request is complete.
@@ -217,9 +207,7 @@ fn messages(
             return None;
         }
         let message = NetlinkMessage::<Message>::deserialize(datagram);
-        let length = message
-            .as_ref()
-            .map_or(usize::MAX, |message| aligned(message.header.length));
+        let length = message.as_ref().map_or(usize::MAX, |message| aligned(message.header.length));
         datagram = datagram.get(length..).unwrap_or_default();
         Some(message.map_err(|source| DeviceError::Decode { source }))
     })

@@ -3,14 +3,8 @@
 use super::*;
 use crate::devices::snapshot::Link;
 
-const PATHS: Moved = Moved {
-    devices: false,
-    paths: true,
-};
-const DEVICES: Moved = Moved {
-    devices: true,
-    paths: false,
-};
+const PATHS: Moved = Moved { devices: false, paths: true };
+const DEVICES: Moved = Moved { devices: true, paths: false };
 
 fn watch() -> DeviceWatch {
     DeviceWatch {
@@ -23,27 +17,15 @@ fn watch() -> DeviceWatch {
 
 /// Makes the mirror's devices differ from what was reported.
 fn add_link(watch: &mut DeviceWatch) {
-    watch.mirror.devices.links.insert(
-        2,
-        Link {
-            index: 2,
-            ..Link::default()
-        },
-    );
+    watch.mirror.devices.links.insert(2, Link { index: 2, ..Link::default() });
 }
 
 #[test]
 fn a_change_is_told_when_it_has_been_quiet_for_a_while_and_only_once() {
     let (mut watch, start) = (watch(), Instant::now());
     watch.note(PATHS, start);
-    assert_eq!(
-        watch.take_due(start + QUIET - Duration::from_millis(1)),
-        None
-    );
-    let change = Change {
-        devices: None,
-        paths_moved: true,
-    };
+    assert_eq!(watch.take_due(start + QUIET - Duration::from_millis(1)), None);
+    let change = Change { devices: None, paths_moved: true };
     assert_eq!(watch.take_due(start + QUIET), Some(change));
     assert_eq!(watch.take_due(start + LONGEST_WAIT), None);
 }
@@ -56,10 +38,7 @@ fn a_burst_is_told_as_one_change() {
     watch.note(DEVICES, start + QUIET / 2);
     assert_eq!(watch.take_due(start + QUIET), None);
     let change = watch.take_due(start + QUIET / 2 + QUIET).expect("a change");
-    assert_eq!(
-        (change.devices, change.paths_moved),
-        (Some(watch.mirror.devices.clone()), true)
-    );
+    assert_eq!((change.devices, change.paths_moved), (Some(watch.mirror.devices.clone()), true));
 }
 
 #[test]
@@ -91,13 +70,7 @@ fn what_comes_and_goes_within_a_burst_is_not_told_unless_paths_moved() {
     assert_eq!(watch.take_due(start + LONGEST_WAIT), None);
     watch.note(PATHS, start);
     let change = watch.take_due(start + LONGEST_WAIT);
-    assert_eq!(
-        change,
-        Some(Change {
-            devices: None,
-            paths_moved: true
-        })
-    );
+    assert_eq!(change, Some(Change { devices: None, paths_moved: true }));
 }
 
 #[test]
@@ -105,11 +78,7 @@ fn the_next_snapshot_is_compared_with_the_last_one_that_was_told() {
     let (mut watch, start) = (watch(), Instant::now());
     add_link(&mut watch);
     watch.note(DEVICES, start);
-    assert!(
-        watch
-            .take_due(start + QUIET)
-            .is_some_and(|change| change.devices.is_some())
-    );
+    assert!(watch.take_due(start + QUIET).is_some_and(|change| change.devices.is_some()));
     watch.note(DEVICES, start);
     assert_eq!(watch.take_due(start + QUIET), None);
 }

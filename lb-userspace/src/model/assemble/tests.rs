@@ -51,15 +51,10 @@ struct Case {
 fn check(case: Case) {
     let (model, conflicts) = Model::assemble(case.services, case.slices);
     let services = model.services.keys().map(ToString::to_string);
-    let in_force: Vec<_> = services
-        .chain(model.slices.keys().map(ToString::to_string))
-        .collect();
+    let in_force: Vec<_> = services.chain(model.slices.keys().map(ToString::to_string)).collect();
     assert_eq!(in_force, case.in_force);
     let line = |conflict: &Conflict| format!("{}: {}", conflict.object, conflict.invalid);
-    assert_eq!(
-        conflicts.iter().map(line).collect::<Vec<_>>(),
-        case.conflicts
-    );
+    assert_eq!(conflicts.iter().map(line).collect::<Vec<_>>(), case.conflicts);
 }
 
 #[test]

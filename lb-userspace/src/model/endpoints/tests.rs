@@ -28,18 +28,11 @@ impl Default for Case {
 }
 
 fn endpoint(address: &str) -> api::Endpoint {
-    api::Endpoint {
-        addresses: vec![address.to_owned()],
-        ..api::Endpoint::default()
-    }
+    api::Endpoint { addresses: vec![address.to_owned()], ..api::Endpoint::default() }
 }
 
 fn port(name: &str, number: Option<i32>) -> api::EndpointPort {
-    api::EndpointPort {
-        name: Some(name.to_owned()),
-        port: number,
-        ..api::EndpointPort::default()
-    }
+    api::EndpointPort { name: Some(name.to_owned()), port: number, ..api::EndpointPort::default() }
 }
 
 #[track_caller]
@@ -75,34 +68,14 @@ fn missing_conditions_mean_ready() {
 #[test]
 fn a_slice_without_the_label_or_left_to_another_proxy_is_nobodys() {
     let label = Some(("service.kubernetes.io/headless", ""));
-    assert_eq!(
-        check(Case {
-            label,
-            ..Case::default()
-        })
-        .unwrap()
-        .service,
-        None
-    );
-    assert_eq!(
-        check(Case {
-            label: None,
-            ..Case::default()
-        })
-        .unwrap()
-        .service,
-        None
-    );
+    assert_eq!(check(Case { label, ..Case::default() }).unwrap().service, None);
+    assert_eq!(check(Case { label: None, ..Case::default() }).unwrap().service, None);
 }
 
 #[test]
 fn a_port_without_a_number_is_skipped() {
     let ports = vec![port("all", None), port("http", Some(8080))];
-    let slice = check(Case {
-        ports,
-        ..Case::default()
-    })
-    .unwrap();
+    let slice = check(Case { ports, ..Case::default() }).unwrap();
     assert_eq!(slice.ports.len(), 1);
     assert_eq!(slice.ports[0].name.as_deref(), Some("http"));
 }
@@ -123,16 +96,9 @@ fn ports_that_are_none_are_refused() {
 fn only_the_first_address_of_an_endpoint_counts_but_all_must_be_right() {
     let two = |second: &str| {
         let addresses = vec!["10.1.0.1".to_owned(), second.to_owned()];
-        vec![api::Endpoint {
-            addresses,
-            ..api::Endpoint::default()
-        }]
+        vec![api::Endpoint { addresses, ..api::Endpoint::default() }]
     };
-    let slice = check(Case {
-        endpoints: two("10.1.0.2"),
-        ..Case::default()
-    })
-    .unwrap();
+    let slice = check(Case { endpoints: two("10.1.0.2"), ..Case::default() }).unwrap();
     assert_eq!(slice.endpoints.len(), 1);
     assert_eq!(slice.endpoints[0].address.to_string(), "10.1.0.1");
     check(Case {
@@ -147,11 +113,7 @@ fn only_the_first_address_of_an_endpoint_counts_but_all_must_be_right() {
 #[test]
 fn addresses_that_are_not_another_machines_are_refused_by_name() {
     check(Case {
-        endpoints: vec![
-            endpoint("10.1.0.1"),
-            endpoint("127.0.0.1"),
-            endpoint("169.254.0.1"),
-        ],
+        endpoints: vec![endpoint("10.1.0.1"), endpoint("127.0.0.1"), endpoint("169.254.0.1")],
         wrong: &[
             "endpoints[1].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback \
              range (127.0.0.0/8, ::1/128)",

@@ -46,10 +46,7 @@ pub(super) fn read(
     singular_agrees(singular, plural, findings);
     // An object written by hand usually has the singular only; the API server fills in the other.
     let texts: Vec<&str> = if plural.is_empty() {
-        [singular]
-            .into_iter()
-            .filter(|text| !text.is_empty())
-            .collect()
+        [singular].into_iter().filter(|text| !text.is_empty()).collect()
     } else {
         plural.iter().map(String::as_str).collect()
     };
@@ -83,35 +80,17 @@ fn singular_agrees(singular: &str, plural: &[String], findings: &mut Findings) {
     let Some(first) = plural.first() else { return };
     if singular.is_empty() {
         let must = "must be empty when `clusterIP` is not specified; write `clusterIP` as well";
-        findings.add(
-            "spec.clusterIPs",
-            Rule::Invalid {
-                value: format!("{plural:?}"),
-                must,
-            },
-        );
+        findings.add("spec.clusterIPs", Rule::Invalid { value: format!("{plural:?}"), must });
     } else if singular != first {
         let must = "first value must match `clusterIP`";
-        findings.add(
-            "spec.clusterIPs",
-            Rule::Invalid {
-                value: format!("{plural:?}"),
-                must,
-            },
-        );
+        findings.add("spec.clusterIPs", Rule::Invalid { value: format!("{plural:?}"), must });
     }
 }
 
 fn headless(service_type: ServiceType, texts: &[&str], findings: &mut Findings) {
     if texts.len() > 1 {
         let must = "'None' must be the first and only value";
-        findings.add(
-            "spec.clusterIPs",
-            Rule::Invalid {
-                value: format!("{texts:?}"),
-                must,
-            },
-        );
+        findings.add("spec.clusterIPs", Rule::Invalid { value: format!("{texts:?}"), must });
     }
     let must = match service_type {
         ServiceType::NodePort => "may not be set to 'None' for NodePort services",
@@ -125,13 +104,7 @@ fn parse(texts: &[&str], from_singular: bool, findings: &mut Findings) -> Vec<Ip
     let mut addresses: Vec<IpAddr> = Vec::new();
     if texts.len() > 2 {
         let must = "may only hold up to 2 values";
-        findings.add(
-            "spec.clusterIPs",
-            Rule::Invalid {
-                value: format!("{texts:?}"),
-                must,
-            },
-        );
+        findings.add("spec.clusterIPs", Rule::Invalid { value: format!("{texts:?}"), must });
     }
     for (index, text) in texts.iter().enumerate() {
         let field = if from_singular {
@@ -143,18 +116,9 @@ fn parse(texts: &[&str], from_singular: bool, findings: &mut Findings) -> Vec<Ip
         let Some(address) = findings.check(field, address) else {
             continue;
         };
-        if addresses
-            .iter()
-            .any(|other| Family::of(*other) == Family::of(address))
-        {
+        if addresses.iter().any(|other| Family::of(*other) == Family::of(address)) {
             let must = "may specify no more than one IP for each IP family";
-            findings.add(
-                "spec.clusterIPs",
-                Rule::Invalid {
-                    value: format!("{texts:?}"),
-                    must,
-                },
-            );
+            findings.add("spec.clusterIPs", Rule::Invalid { value: format!("{texts:?}"), must });
         }
         addresses.push(address);
     }
@@ -169,12 +133,7 @@ fn families(spec: &ServiceSpec, findings: &mut Findings) -> Vec<Family> {
             continue;
         };
         if families.contains(&family) {
-            findings.add(
-                field,
-                Rule::Duplicate {
-                    value: format!("{name:?}"),
-                },
-            );
+            findings.add(field, Rule::Duplicate { value: format!("{name:?}") });
         }
         families.push(family);
     }

@@ -14,10 +14,7 @@ pub(super) use labels::left_alone;
 pub(super) use ports::{number, protocol};
 
 /// The range that Kubernetes keeps for node ports by default.
-pub const NODE_PORTS: NodePortRange = NodePortRange {
-    first: 30000,
-    last: 32767,
-};
+pub const NODE_PORTS: NodePortRange = NodePortRange { first: 30000, last: 32767 };
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]

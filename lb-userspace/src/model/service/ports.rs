@@ -17,12 +17,7 @@ pub(super) fn read(
 ) -> Vec<ServicePort> {
     let ports = spec.ports.as_deref().unwrap_or_default();
     if ports.is_empty() && !matches!(proxying, Proxying::Headless | Proxying::ExternalName) {
-        findings.add(
-            "spec.ports",
-            Rule::Required {
-                hint: "write at least one port",
-            },
-        );
+        findings.add("spec.ports", Rule::Required { hint: "write at least one port" });
     }
     let node_ports = NodePorts::of(spec, service_type, proxying);
     let mut read: Vec<ServicePort> = Vec::new();
@@ -43,10 +38,9 @@ pub(in crate::model) fn protocol(text: Option<&str>) -> Result<Protocol, Rule> {
         "" | "TCP" => Ok(Protocol::Tcp),
         "UDP" => Ok(Protocol::Udp),
         "SCTP" => Ok(Protocol::Sctp),
-        other => Err(Rule::Unsupported {
-            value: other.to_owned(),
-            supported: &["SCTP", "TCP", "UDP"],
-        }),
+        other => {
+            Err(Rule::Unsupported { value: other.to_owned(), supported: &["SCTP", "TCP", "UDP"] })
+        }
     }
 }
 
@@ -87,15 +81,10 @@ impl NodePorts {
             (Self::Required, None) => Err(Rule::NeedsNodePort { range: NODE_PORTS }),
             (_, None) => Ok(None),
             (_, Some(port)) => {
-                let in_range = u16::try_from(port)
-                    .ok()
-                    .filter(|p| NODE_PORTS.ports().contains(p));
+                let in_range = u16::try_from(port).ok().filter(|p| NODE_PORTS.ports().contains(p));
                 match in_range.and_then(Port::new) {
                     Some(port) => Ok(Some(port)),
-                    None => Err(Rule::NodePortRange {
-                        port,
-                        range: NODE_PORTS,
-                    }),
+                    None => Err(Rule::NodePortRange { port, range: NODE_PORTS }),
                 }
             }
         }
@@ -110,10 +99,7 @@ fn one(
     findings: &mut Findings,
 ) -> Option<ServicePort> {
     let name = findings.check(format!("{field}.name"), port_name(port, one_of_several));
-    let protocol = findings.check(
-        format!("{field}.protocol"),
-        protocol(port.protocol.as_deref()),
-    );
+    let protocol = findings.check(format!("{field}.protocol"), protocol(port.protocol.as_deref()));
     let number = findings.check(format!("{field}.port"), number(port.port));
     let target = target(port.target_port.as_ref(), number);
     let target = findings.check(format!("{field}.targetPort"), target);
@@ -130,9 +116,9 @@ fn one(
 
 fn port_name(port: &api::ServicePort, one_of_several: bool) -> Result<Option<String>, Rule> {
     match port.name.as_deref().unwrap_or_default() {
-        "" if one_of_several => Err(Rule::Required {
-            hint: "a Service with several ports needs a name for each",
-        }),
+        "" if one_of_several => {
+            Err(Rule::Required { hint: "a Service with several ports needs a name for each" })
+        }
         "" => Ok(None),
         text => name::dns_1123_label(text).map(|()| Some(text.to_owned())),
     }
@@ -157,10 +143,7 @@ fn target(
 fn container_port_name(text: &str) -> Result<(), Rule> {
     let must = if text.len() > 15 {
         "must be no more than 15 characters"
-    } else if !text
-        .bytes()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
-    {
+    } else if !text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
         "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
     } else if !text.bytes().any(|c| c.is_ascii_lowercase()) {
         "must contain at least one letter (a-z)"
@@ -190,9 +173,7 @@ fn differs_from(others: &[ServicePort], port: &ServicePort, field: &str, finding
         a.node_port.is_some() && a.node_port == b.node_port && a.protocol == b.protocol
     });
     if let (true, Some(node_port)) = (same_node_port, port.node_port) {
-        let rule = Rule::Duplicate {
-            value: node_port.to_string(),
-        };
+        let rule = Rule::Duplicate { value: node_port.to_string() };
         findings.add(format!("{field}.nodePort"), rule);
     }
 }

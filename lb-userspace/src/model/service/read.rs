@@ -32,13 +32,7 @@ impl TryFrom<&api::Service> for Service {
         }
 
         let cluster_ips = cluster_ips.addresses();
-        findings.into_result(Self {
-            name,
-            service_type,
-            proxying,
-            cluster_ips,
-            ports,
-        })
+        findings.into_result(Self { name, service_type, proxying, cluster_ips, ports })
     }
 }
 
@@ -54,9 +48,7 @@ fn service_type(spec: &api::ServiceSpec, findings: &mut Findings) -> ServiceType
             supported: &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
         }),
     };
-    findings
-        .check("spec.type", read)
-        .unwrap_or(ServiceType::ClusterIp)
+    findings.check("spec.type", read).unwrap_or(ServiceType::ClusterIp)
 }
 
 fn proxying(service_type: ServiceType, left_alone: bool, cluster_ips: &ClusterIps) -> Proxying {

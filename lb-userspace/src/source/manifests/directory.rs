@@ -27,10 +27,7 @@ pub(super) struct Directory {
 impl Directory {
     /// A directory of which nothing is known yet.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            files: BTreeMap::new(),
-        }
+        Self { path, files: BTreeMap::new() }
     }
 
     /// Looks at it again. Fails if it can't be listed, and then nothing has changed.
@@ -44,9 +41,7 @@ impl Directory {
             }
         };
         for path in paths {
-            let mut file = before
-                .remove(&path)
-                .unwrap_or_else(|| File::new(path.clone()));
+            let mut file = before.remove(&path).unwrap_or_else(|| File::new(path.clone()));
             if file.refresh() {
                 self.files.insert(path, file);
             }
@@ -56,12 +51,8 @@ impl Directory {
 
     /// Everything that its files put in force, and everything that is wrong.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let mut problems: Vec<Problem> = self
-            .files
-            .values()
-            .flat_map(File::problems)
-            .cloned()
-            .collect();
+        let mut problems: Vec<Problem> =
+            self.files.values().flat_map(File::problems).cloned().collect();
         let mut origins: BTreeMap<&ObjectRef, (&Path, &Object)> = BTreeMap::new();
         for file in self.files.values() {
             for object in file.objects() {
@@ -99,16 +90,10 @@ fn twice(object: &Object, file: &Path, first: &Path) -> Problem {
     let message = if file == first {
         "stands twice in this file; the first one counts; remove one".to_owned()
     } else {
-        format!(
-            "stands in {} already, and that one counts; remove one",
-            first.display()
-        )
+        format!("stands in {} already, and that one counts; remove one", first.display())
     };
     let problem = Problem::of_file(file, message).found_in(file, object.position);
-    Problem {
-        object: Some(object.reference.clone()),
-        ..problem
-    }
+    Problem { object: Some(object.reference.clone()), ..problem }
 }
 
 /// The manifest files of a directory, links to files included.
@@ -128,8 +113,6 @@ fn is_manifest(path: &Path) -> bool {
     let extension = path
         .extension()
         .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json");
-    let hidden = path
-        .file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     extension && !hidden
 }

@@ -53,12 +53,7 @@ impl Contents {
             (Some("discovery.k8s.io/v1"), Some("EndpointSlice")) => self.slice(document),
             (Some("discovery.k8s.io/v1beta1"), Some("EndpointSlice")) => {
                 let message = "no longer served since Kubernetes 1.25; write `discovery.k8s.io/v1`";
-                self.refuse(
-                    Kind::EndpointSlice,
-                    document,
-                    Some("apiVersion"),
-                    message.to_owned(),
-                );
+                self.refuse(Kind::EndpointSlice, document, Some("apiVersion"), message.to_owned());
             }
             (Some(api_version), Some(kind)) => {
                 tracing::debug!(api_version, kind, "object of another kind is passed over");
@@ -108,12 +103,7 @@ impl Contents {
             }),
             Err(Refused(findings)) => {
                 for invalid in findings {
-                    self.refuse(
-                        kind,
-                        document,
-                        Some(&invalid.field),
-                        invalid.rule.to_string(),
-                    );
+                    self.refuse(kind, document, Some(&invalid.field), invalid.rule.to_string());
                 }
             }
         }
@@ -125,34 +115,18 @@ impl Contents {
         let position = field.map_or(document.position(), |field| document.position_of(field));
         let field = field.map(str::to_owned);
         self.refused.push(object.clone());
-        self.problems.push(Problem {
-            file: None,
-            position,
-            object: Some(object),
-            field,
-            message,
-        });
+        self.problems.push(Problem { file: None, position, object: Some(object), field, message });
     }
 
     fn no_object(&mut self, document: &Tree, message: &str) {
         let position = document.position();
         let message = message.to_owned();
-        self.problems.push(Problem {
-            file: None,
-            position,
-            object: None,
-            field: None,
-            message,
-        });
+        self.problems.push(Problem { file: None, position, object: None, field: None, message });
     }
 }
 
 fn reference(kind: Kind, document: &Tree) -> ObjectRef {
-    let metadata = |key| {
-        document
-            .get("metadata")
-            .and_then(|metadata| metadata.text(key))
-    };
+    let metadata = |key| document.get("metadata").and_then(|metadata| metadata.text(key));
     ObjectRef::of(kind, metadata("namespace"), metadata("name"))
 }
 

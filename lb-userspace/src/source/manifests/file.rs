@@ -24,12 +24,7 @@ pub(super) struct File {
 impl File {
     /// A file of which nothing is known yet.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            bytes: None,
-            objects: Vec::new(),
-            problems: Vec::new(),
-        }
+        Self { path, bytes: None, objects: Vec::new(), problems: Vec::new() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -57,10 +52,7 @@ impl File {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
             Err(error) => {
                 self.bytes = None;
-                self.keep_all(Problem::of_file(
-                    &self.path,
-                    format!("can't be read: {error}"),
-                ));
+                self.keep_all(Problem::of_file(&self.path, format!("can't be read: {error}")));
             }
         }
         true
@@ -100,11 +92,7 @@ impl File {
     }
 
     fn replace(&mut self, contents: Contents) {
-        let Contents {
-            mut objects,
-            refused,
-            problems,
-        } = contents;
+        let Contents { mut objects, refused, problems } = contents;
         let old = std::mem::take(&mut self.objects);
         let stays = |object: &Object| {
             refused.contains(&object.reference) && !names(&objects).any(|n| *n == object.reference)
@@ -112,9 +100,7 @@ impl File {
         let kept: Vec<_> = old.into_iter().filter(stays).collect();
         let note = |mut problem: Problem| {
             if names(&kept).any(|name| problem.object.as_ref() == Some(name)) {
-                problem
-                    .message
-                    .push_str(" (the object stays in force as it last was right)");
+                problem.message.push_str(" (the object stays in force as it last was right)");
             }
             let position = problem.position;
             problem.found_in(&self.path, position)

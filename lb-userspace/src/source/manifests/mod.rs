@@ -89,10 +89,7 @@ impl ManifestSource {
     /// can't be read or watched.
     pub fn open(path: &Path) -> Result<(Snapshot, Self), SourceError> {
         let (snapshots, watcher) = Watcher::start(path)?;
-        let mut source = Self {
-            snapshots,
-            _watcher: watcher,
-        };
+        let mut source = Self { snapshots, _watcher: watcher };
         let snapshot = source.snapshots.borrow_and_update().clone();
         Ok((snapshot, source))
     }

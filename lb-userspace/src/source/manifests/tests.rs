@@ -17,9 +17,7 @@ struct Bed {
 
 impl Bed {
     fn new() -> Self {
-        let bed = Self {
-            root: TempDir::new().unwrap(),
-        };
+        let bed = Self { root: TempDir::new().unwrap() };
         fs::create_dir(bed.path()).unwrap();
         bed
     }
@@ -63,9 +61,7 @@ fn services(snapshot: &Snapshot) -> Vec<String> {
 fn problems(bed: &Bed, snapshot: &Snapshot) -> Vec<String> {
     let directory = format!("{}/", bed.path().display());
     let shown = snapshot.problems.iter();
-    shown
-        .map(|problem| problem.to_string().replace(&directory, ""))
-        .collect()
+    shown.map(|problem| problem.to_string().replace(&directory, "")).collect()
 }
 
 /// Follows a source until a snapshot is as wanted; fails after a time that only a fault needs.

@@ -54,10 +54,9 @@ impl Tree {
     /// The member of a map.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.node {
-            Node::Map(members) => members
-                .iter()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value),
+            Node::Map(members) => {
+                members.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+            }
             Node::Scalar(_) | Node::List(_) => None,
         }
     }
@@ -87,10 +86,9 @@ impl Tree {
         match &self.node {
             Node::Scalar(value) => value.clone(),
             Node::List(items) => items.iter().map(Self::to_value).collect(),
-            Node::Map(members) => members
-                .iter()
-                .map(|(key, value)| (key.clone(), value.to_value()))
-                .collect(),
+            Node::Map(members) => {
+                members.iter().map(|(key, value)| (key.clone(), value.to_value())).collect()
+            }
         }
     }
 
@@ -117,21 +115,16 @@ impl Tree {
     pub(super) fn unknown_field(&self, known: &Value) -> Option<String> {
         match (&self.node, known) {
             (Node::Map(members), Value::Object(known)) => {
-                members
-                    .iter()
-                    .find_map(|(key, value)| match known.get(key) {
-                        Some(known) => value.unknown_field(known).map(|rest| join(key, &rest)),
-                        None => (!value.is_nothing()).then(|| key.clone()),
-                    })
+                members.iter().find_map(|(key, value)| match known.get(key) {
+                    Some(known) => value.unknown_field(known).map(|rest| join(key, &rest)),
+                    None => (!value.is_nothing()).then(|| key.clone()),
+                })
             }
-            (Node::List(items), Value::Array(known)) => items
-                .iter()
-                .zip(known)
-                .enumerate()
-                .find_map(|(index, (item, known))| {
-                    item.unknown_field(known)
-                        .map(|rest| join(&format!("[{index}]"), &rest))
-                }),
+            (Node::List(items), Value::Array(known)) => {
+                items.iter().zip(known).enumerate().find_map(|(index, (item, known))| {
+                    item.unknown_field(known).map(|rest| join(&format!("[{index}]"), &rest))
+                })
+            }
             _ => None,
         }
     }
@@ -143,11 +136,7 @@ impl Tree {
 }
 
 fn join(head: &str, rest: &str) -> String {
-    if rest.starts_with('[') {
-        format!("{head}{rest}")
-    } else {
-        format!("{head}.{rest}")
-    }
+    if rest.starts_with('[') { format!("{head}{rest}") } else { format!("{head}.{rest}") }
 }
 
 /// The keys and indices of a field's path, from the outside in. Brackets hold indices, and keys with
@@ -170,37 +159,21 @@ fn steps(field: &str) -> impl Iterator<Item = &str> {
 
 impl NotYaml {
     fn of(error: &Error) -> Self {
-        let position = error.location().map(|location| Position {
-            line: location.line(),
-            column: location.column(),
-        });
-        let message = error
-            .without_snippet()
-            .render_with_formatter(&UserMessageFormatter);
+        let position = error
+            .location()
+            .map(|location| Position { line: location.line(), column: location.column() });
+        let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
         // The place is shown in front.
         let end = message.rfind(" at line ").unwrap_or(message.len());
-        Self {
-            position,
-            message: message[..end].to_owned(),
-        }
+        Self { position, message: message[..end].to_owned() }
     }
 }
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned {
-            value: node,
-            referenced,
-            ..
-        } = Spanned::<Node>::deserialize(deserializer)?;
-        let position = Position {
-            line: referenced.line(),
-            column: referenced.column(),
-        };
-        Ok(Self {
-            node,
-            position: (position.line > 0).then_some(position),
-        })
+        let Spanned { value: node, referenced, .. } = Spanned::<Node>::deserialize(deserializer)?;
+        let position = Position { line: referenced.line(), column: referenced.column() };
+        Ok(Self { node, position: (position.line > 0).then_some(position) })
     }
 }
 

@@ -72,23 +72,12 @@ impl Watcher {
         // The watch comes first, so that no change falls between it and the reading.
         let watch = Watch::open(&path, sender.clone())?;
         let mut directory = Directory::new(path.clone());
-        directory
-            .refresh()
-            .map_err(|error| SourceError::unreadable(&path, error))?;
+        directory.refresh().map_err(|error| SourceError::unreadable(&path, error))?;
         let (snapshots, receiver) = watch::channel(directory.snapshot());
 
-        let watcher = Self {
-            messages: sender.clone(),
-        };
+        let watcher = Self { messages: sender.clone() };
         let watch = Some(watch);
-        let worker = Worker {
-            path: path.clone(),
-            directory,
-            watch,
-            sender,
-            messages,
-            snapshots,
-        };
+        let worker = Worker { path: path.clone(), directory, watch, sender, messages, snapshots };
         thread::Builder::new()
             .name("manifests".to_owned())
             .spawn(|| worker.run())
@@ -122,9 +111,7 @@ impl Worker {
                     self.settle()?;
                 }
                 let lost = self.directory.refresh();
-                let lost = lost
-                    .map_err(|error| SourceError::unreadable(&self.path, error))
-                    .err();
+                let lost = lost.map_err(|error| SourceError::unreadable(&self.path, error)).err();
                 self.publish(lost.as_ref());
             }
             Err(error) => self.publish(Some(&error)),
@@ -176,11 +163,7 @@ impl Worker {
     /// Sees to it that what is watched is what stands under the path now. False: it was another one.
     fn follow(&mut self) -> Result<bool, SourceError> {
         let now = Identity::of(&self.path).ok();
-        if self
-            .watch
-            .as_ref()
-            .is_some_and(|watch| Some(watch.identity) == now)
-        {
+        if self.watch.as_ref().is_some_and(|watch| Some(watch.identity) == now) {
             return Ok(true);
         }
         self.watch = None;
@@ -192,14 +175,9 @@ impl Worker {
     fn publish(&self, lost: Option<&SourceError>) {
         let mut snapshot = self.directory.snapshot();
         if let Some(error) = lost {
-            let cause = error
-                .source()
-                .map(|cause| format!(" ({cause})"))
-                .unwrap_or_default();
+            let cause = error.source().map(|cause| format!(" ({cause})")).unwrap_or_default();
             let message = format!("{error}{cause} (what it last held stays in force)");
-            snapshot
-                .problems
-                .insert(0, Problem::of_file(&self.path, message));
+            snapshot.problems.insert(0, Problem::of_file(&self.path, message));
         }
         self.snapshots.send_if_modified(|before| {
             let different = *before != snapshot;
@@ -213,18 +191,10 @@ impl Worker {
 }
 
 fn tell(before: &Snapshot, after: &Snapshot) {
-    for problem in after
-        .problems
-        .iter()
-        .filter(|problem| !before.problems.contains(problem))
-    {
+    for problem in after.problems.iter().filter(|problem| !before.problems.contains(problem)) {
         tracing::warn!(%problem, "manifest is wrong");
     }
-    for problem in before
-        .problems
-        .iter()
-        .filter(|problem| !after.problems.contains(problem))
-    {
+    for problem in before.problems.iter().filter(|problem| !after.problems.contains(problem)) {
         tracing::info!(%problem, "manifest was put right");
     }
     if before.model != after.model {
@@ -236,10 +206,7 @@ fn tell(before: &Snapshot, after: &Snapshot) {
 
 impl Watch {
     fn open(path: &Path, messages: Sender<Message>) -> Result<Self, SourceError> {
-        let unwatchable = |source| SourceError::Unwatchable {
-            path: path.to_owned(),
-            source,
-        };
+        let unwatchable = |source| SourceError::Unwatchable { path: path.to_owned(), source };
         // Taken before the watch: if the directory is replaced in between, it is seen to differ.
         let identity = Identity::of(path).map_err(|e| SourceError::unreadable(path, e))?;
         let of_interest = path.to_owned();
@@ -253,9 +220,7 @@ impl Watch {
             let _ = messages.send(message);
         };
         let mut watcher = notify::recommended_watcher(handler).map_err(unwatchable)?;
-        watcher
-            .watch(path, RecursiveMode::NonRecursive)
-            .map_err(unwatchable)?;
+        watcher.watch(path, RecursiveMode::NonRecursive).map_err(unwatchable)?;
         // The parent tells when the directory, or a link to one, is replaced.
         if let Some(parent) = path.parent()
             && let Err(error) = watcher.watch(parent, RecursiveMode::NonRecursive)
@@ -263,10 +228,7 @@ impl Watch {
             let path = path.display();
             tracing::warn!(%path, %error, "parent can't be watched; replacing a link goes unnoticed");
         }
-        Ok(Self {
-            _watcher: watcher,
-            identity,
-        })
+        Ok(Self { _watcher: watcher, identity })
     }
 }
 

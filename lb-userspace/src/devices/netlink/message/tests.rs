@@ -75,10 +75,7 @@ fn a_veth_in_a_bridge_is_understood() {
 #[test]
 fn a_bridges_view_of_its_port_is_not_taken_for_the_link() {
     let view = veth_message(AddressFamily::Bridge);
-    check(
-        &RouteNetlinkMessage::NewLink(view.clone()),
-        &Message::Irrelevant,
-    );
+    check(&RouteNetlinkMessage::NewLink(view.clone()), &Message::Irrelevant);
     check(&RouteNetlinkMessage::DelLink(view), &Message::Irrelevant);
     let gone = veth_message(AddressFamily::Unspec);
     check(&RouteNetlinkMessage::DelLink(gone), &Message::LinkGone(7));
@@ -116,29 +113,14 @@ fn address_of(ip: IpAddr) -> Address {
 #[test]
 fn the_local_address_is_the_address_and_the_other_one_the_peer() {
     let (local, peer) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-    let attributes = vec![
-        AddressAttribute::Address(peer),
-        AddressAttribute::Local(local),
-    ];
+    let attributes = vec![AddressAttribute::Address(peer), AddressAttribute::Local(local)];
     let message = address_message(AddressFamily::Inet, attributes);
-    let expected = Address {
-        peer: Some(peer),
-        ..address_of(local)
-    };
-    check(
-        &RouteNetlinkMessage::NewAddress(message),
-        &Message::Address(2, expected),
-    );
+    let expected = Address { peer: Some(peer), ..address_of(local) };
+    check(&RouteNetlinkMessage::NewAddress(message), &Message::Address(2, expected));
 
-    let attributes = vec![
-        AddressAttribute::Address(local),
-        AddressAttribute::Local(local),
-    ];
+    let attributes = vec![AddressAttribute::Address(local), AddressAttribute::Local(local)];
     let message = address_message(AddressFamily::Inet, attributes);
-    check(
-        &RouteNetlinkMessage::DelAddress(message),
-        &Message::AddressGone(2, address_of(local)),
-    );
+    check(&RouteNetlinkMessage::DelAddress(message), &Message::AddressGone(2, address_of(local)));
 }
 
 #[test]
@@ -147,16 +129,8 @@ fn scope_and_flags_of_an_address_are_kept() {
     let mut message = address_message(AddressFamily::Inet6, vec![AddressAttribute::Address(ip)]);
     message.header.scope = AddressScope::Link;
     message.header.flags = AddressHeaderFlags::Tentative | AddressHeaderFlags::Deprecated;
-    let expected = Address {
-        global: false,
-        tentative: true,
-        deprecated: true,
-        ..address_of(ip)
-    };
-    check(
-        &RouteNetlinkMessage::NewAddress(message),
-        &Message::Address(2, expected),
-    );
+    let expected = Address { global: false, tentative: true, deprecated: true, ..address_of(ip) };
+    check(&RouteNetlinkMessage::NewAddress(message), &Message::Address(2, expected));
 }
 
 fn neighbour_message(ip: [u8; 4], state: NeighbourState) -> NeighbourMessage {
@@ -181,10 +155,7 @@ fn a_neighbour_has_an_address_in_the_states_in_which_packets_are_sent_to_it() {
         } else {
             RouteNetlinkMessage::DelNeighbour(message)
         };
-        check(
-            &message,
-            &Message::Neighbour(2, ip.into(), expected.map(Box::from)),
-        );
+        check(&message, &Message::Neighbour(2, ip.into(), expected.map(Box::from)));
     };
     for state in [
         NeighbourState::Reachable,
@@ -196,11 +167,7 @@ fn a_neighbour_has_an_address_in_the_states_in_which_packets_are_sent_to_it() {
     ] {
         check(state, true, Some(MAC));
     }
-    for state in [
-        NeighbourState::None,
-        NeighbourState::Incomplete,
-        NeighbourState::Failed,
-    ] {
+    for state in [NeighbourState::None, NeighbourState::Incomplete, NeighbourState::Failed] {
         check(state, true, None);
     }
     check(NeighbourState::Stale, false, None);
@@ -209,22 +176,13 @@ fn a_neighbour_has_an_address_in_the_states_in_which_packets_are_sent_to_it() {
 #[test]
 fn what_is_no_next_hop_is_not_taken_for_a_neighbour() {
     let multicast = neighbour_message([224, 0, 0, 251], NeighbourState::Noarp);
-    check(
-        &RouteNetlinkMessage::NewNeighbour(multicast),
-        &Message::Irrelevant,
-    );
+    check(&RouteNetlinkMessage::NewNeighbour(multicast), &Message::Irrelevant);
     let mut forwarding = neighbour_message([192, 0, 2, 7], NeighbourState::Permanent);
     forwarding.header.family = AddressFamily::Bridge;
-    check(
-        &RouteNetlinkMessage::NewNeighbour(forwarding),
-        &Message::Irrelevant,
-    );
+    check(&RouteNetlinkMessage::NewNeighbour(forwarding), &Message::Irrelevant);
     let mut proxy = neighbour_message([192, 0, 2, 7], NeighbourState::Permanent);
     proxy.header.flags = NeighbourFlags::Proxy;
-    check(
-        &RouteNetlinkMessage::NewNeighbour(proxy),
-        &Message::Irrelevant,
-    );
+    check(&RouteNetlinkMessage::NewNeighbour(proxy), &Message::Irrelevant);
 }
 
 #[test]
@@ -240,44 +198,26 @@ fn routes_count_unless_they_are_the_local_tables_noise() {
     check(254, RouteType::Unicast, &Message::RouteChanged);
     check(100, RouteType::Local, &Message::RouteChanged);
     check(255, RouteType::Unicast, &Message::RouteChanged);
-    for kind in [
-        RouteType::Local,
-        RouteType::Broadcast,
-        RouteType::Anycast,
-        RouteType::Multicast,
-    ] {
+    for kind in [RouteType::Local, RouteType::Broadcast, RouteType::Anycast, RouteType::Multicast] {
         check(255, kind, &Message::Irrelevant);
     }
 }
 
 #[test]
 fn rules_and_next_hops_count_as_routes() {
-    for kind in [
-        libc::RTM_NEWRULE,
-        libc::RTM_DELRULE,
-        RTM_NEWNEXTHOP,
-        RTM_DELNEXTHOP,
-    ] {
-        assert_eq!(
-            decode(kind, &[]).expect("no payload needed"),
-            Message::RouteChanged
-        );
+    for kind in [libc::RTM_NEWRULE, libc::RTM_DELRULE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP] {
+        assert_eq!(decode(kind, &[]).expect("no payload needed"), Message::RouteChanged);
     }
 }
 
 #[test]
 fn an_attribute_that_we_do_not_use_may_be_of_any_form() {
-    let mut message = bytes(&RouteNetlinkMessage::NewLink(veth_message(
-        AddressFamily::Unspec,
-    )));
+    let mut message = bytes(&RouteNetlinkMessage::NewLink(veth_message(AddressFamily::Unspec)));
     // One byte where netlink-packet-route wants four.
     message.extend([5, libc::IFLA_TXQLEN].into_iter().flat_map(u16::to_ne_bytes));
     message.extend([1, 0, 0, 0]);
     assert!(LinkMessage::parse(&message).is_err());
-    assert_eq!(
-        decode(libc::RTM_NEWLINK, &message).expect("a link"),
-        Message::Link(veth())
-    );
+    assert_eq!(decode(libc::RTM_NEWLINK, &message).expect("a link"), Message::Link(veth()));
 }
 
 proptest! {

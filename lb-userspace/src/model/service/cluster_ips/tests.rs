@@ -73,29 +73,15 @@ fn check(case: &Case) {
 #[test]
 fn one_address_of_either_family_is_enough() {
     check(&Case::default());
-    check(&Case {
-        cluster_ip: "fd00::a",
-        addresses: &["fd00::a"],
-        ..Case::default()
-    });
-    check(&Case {
-        cluster_ips: &["10.96.0.10"],
-        ..Case::default()
-    });
-    check(&Case {
-        policy: "PreferDualStack",
-        ..Case::default()
-    });
+    check(&Case { cluster_ip: "fd00::a", addresses: &["fd00::a"], ..Case::default() });
+    check(&Case { cluster_ips: &["10.96.0.10"], ..Case::default() });
+    check(&Case { policy: "PreferDualStack", ..Case::default() });
 }
 
 #[test]
 fn two_addresses_need_the_policy_and_both_families() {
     check(&DUAL);
-    check(&Case {
-        policy: "PreferDualStack",
-        families: &[],
-        ..DUAL
-    });
+    check(&Case { policy: "PreferDualStack", families: &[], ..DUAL });
     check(&Case {
         policy: "",
         wrong: &["spec.ipFamilyPolicy: Invalid value: \"\": must be RequireDualStack"],
@@ -137,12 +123,7 @@ fn what_kubernetes_would_allocate_is_asked_for_by_name() {
         wrong: &["spec.clusterIPs: Required value: lb does not allocate cluster IPs yet;"],
         ..DUAL
     });
-    check(&Case {
-        cluster_ip: "",
-        left_alone: true,
-        addresses: &[],
-        ..Case::default()
-    });
+    check(&Case { cluster_ip: "", left_alone: true, addresses: &[], ..Case::default() });
 }
 
 #[test]
@@ -192,11 +173,7 @@ fn addresses_that_are_none_are_refused_where_they_stand() {
 
 #[test]
 fn none_means_headless_and_stands_alone() {
-    check(&Case {
-        cluster_ip: "None",
-        addresses: &[],
-        ..Case::default()
-    });
+    check(&Case { cluster_ip: "None", addresses: &[], ..Case::default() });
     check(&Case {
         cluster_ip: "None",
         cluster_ips: &["None", "10.96.0.10"],
@@ -213,17 +190,7 @@ fn none_means_headless_and_stands_alone() {
 
 #[test]
 fn an_external_name_has_no_cluster_ip() {
-    let external = Case {
-        service_type: ServiceType::ExternalName,
-        ..Case::default()
-    };
-    check(&Case {
-        cluster_ip: "",
-        addresses: &[],
-        ..external
-    });
-    check(&Case {
-        wrong: &["spec.clusterIP: Forbidden: may not be set"],
-        ..external
-    });
+    let external = Case { service_type: ServiceType::ExternalName, ..Case::default() };
+    check(&Case { cluster_ip: "", addresses: &[], ..external });
+    check(&Case { wrong: &["spec.clusterIP: Forbidden: may not be set"], ..external });
 }

@@ -24,39 +24,24 @@ impl Default for Case {
 }
 
 fn port(number: i32) -> api::ServicePort {
-    api::ServicePort {
-        port: number,
-        ..api::ServicePort::default()
-    }
+    api::ServicePort { port: number, ..api::ServicePort::default() }
 }
 
 fn named(name: &str, number: i32) -> api::ServicePort {
-    api::ServicePort {
-        name: Some(name.to_owned()),
-        ..port(number)
-    }
+    api::ServicePort { name: Some(name.to_owned()), ..port(number) }
 }
 
 fn on_node(number: i32, node_port: i32) -> api::ServicePort {
-    api::ServicePort {
-        node_port: Some(node_port),
-        ..port(number)
-    }
+    api::ServicePort { node_port: Some(node_port), ..port(number) }
 }
 
 fn target_name(name: &str) -> api::ServicePort {
     let target = IntOrString::String(name.to_owned());
-    api::ServicePort {
-        target_port: Some(target),
-        ..port(80)
-    }
+    api::ServicePort { target_port: Some(target), ..port(80) }
 }
 
 fn protocol_of(name: &str, protocol: &str, number: i32) -> api::ServicePort {
-    api::ServicePort {
-        protocol: Some(protocol.to_owned()),
-        ..named(name, number)
-    }
+    api::ServicePort { protocol: Some(protocol.to_owned()), ..named(name, number) }
 }
 
 #[track_caller]
@@ -92,10 +77,7 @@ fn a_lone_port_needs_no_name_and_is_tcp_and_its_own_target() {
 
 #[test]
 fn several_ports_need_names_that_differ() {
-    check(&Case {
-        ports: vec![named("http", 80), named("https", 443)],
-        ..Case::default()
-    });
+    check(&Case { ports: vec![named("http", 80), named("https", 443)], ..Case::default() });
     check(&Case {
         ports: vec![named("http", 80), port(443)],
         wrong: &[
@@ -138,21 +120,10 @@ fn numbers_and_names_out_of_bounds_are_refused() {
         let expected = format!("Invalid value: {number}: must be between 1 and 65535, inclusive");
         assert_eq!(read, Err(expected));
     }
-    for bad in [
-        "Http",
-        "a--b",
-        "-a",
-        "a-",
-        "8080",
-        "a-name-that-is-long",
-        "a_b",
-    ] {
+    for bad in ["Http", "a--b", "-a", "a-", "8080", "a-name-that-is-long", "a_b"] {
         assert!(container_port_name(bad).is_err(), "{bad}");
     }
-    let ports = check(&Case {
-        ports: vec![target_name("web-2")],
-        ..Case::default()
-    });
+    let ports = check(&Case { ports: vec![target_name("web-2")], ..Case::default() });
     assert_eq!(ports[0].target, TargetPort::Name("web-2".to_owned()));
     check(&Case {
         ports: vec![target_name("8080")],
@@ -166,15 +137,9 @@ fn numbers_and_names_out_of_bounds_are_refused() {
 
 #[test]
 fn node_ports_come_from_their_range_and_belong_to_their_types() {
-    let node_port = Case {
-        service_type: ServiceType::NodePort,
-        ..Case::default()
-    };
+    let node_port = Case { service_type: ServiceType::NodePort, ..Case::default() };
     for good in [30000, 32767] {
-        check(&Case {
-            ports: vec![on_node(80, good)],
-            ..node_port.clone()
-        });
+        check(&Case { ports: vec![on_node(80, good)], ..node_port.clone() });
     }
     check(&Case {
         ports: vec![on_node(80, 29999)],
@@ -200,44 +165,20 @@ fn node_ports_come_from_their_range_and_belong_to_their_types() {
 
 #[test]
 fn a_load_balancer_may_do_without_node_ports() {
-    let balancer = Case {
-        service_type: ServiceType::LoadBalancer,
-        ..Case::default()
-    };
-    check(&Case {
-        ports: vec![on_node(80, 30080)],
-        ..balancer.clone()
-    });
-    check(&Case {
-        allocate: Some(false),
-        ..balancer.clone()
-    });
-    check(&Case {
-        proxying: Proxying::LeftAlone,
-        ..balancer
-    });
+    let balancer = Case { service_type: ServiceType::LoadBalancer, ..Case::default() };
+    check(&Case { ports: vec![on_node(80, 30080)], ..balancer.clone() });
+    check(&Case { allocate: Some(false), ..balancer.clone() });
+    check(&Case { proxying: Proxying::LeftAlone, ..balancer });
 }
 
 #[test]
 fn one_node_port_serves_one_port_of_each_protocol() {
     let both = |protocol: &str| {
-        let on_node = |port| api::ServicePort {
-            node_port: Some(30053),
-            ..port
-        };
-        vec![
-            on_node(protocol_of("a", "TCP", 53)),
-            on_node(protocol_of("b", protocol, 54)),
-        ]
+        let on_node = |port| api::ServicePort { node_port: Some(30053), ..port };
+        vec![on_node(protocol_of("a", "TCP", 53)), on_node(protocol_of("b", protocol, 54))]
     };
-    let node_port = Case {
-        service_type: ServiceType::NodePort,
-        ..Case::default()
-    };
-    check(&Case {
-        ports: both("UDP"),
-        ..node_port.clone()
-    });
+    let node_port = Case { service_type: ServiceType::NodePort, ..Case::default() };
+    check(&Case { ports: both("UDP"), ..node_port.clone() });
     check(&Case {
         ports: both("TCP"),
         wrong: &["spec.ports[1].nodePort: Duplicate value: 30053"],
@@ -247,11 +188,7 @@ fn one_node_port_serves_one_port_of_each_protocol() {
 
 #[test]
 fn only_what_is_not_proxied_may_have_no_ports() {
-    check(&Case {
-        ports: vec![],
-        proxying: Proxying::Headless,
-        ..Case::default()
-    });
+    check(&Case { ports: vec![], proxying: Proxying::Headless, ..Case::default() });
     check(&Case {
         ports: vec![],
         wrong: &["spec.ports: Required value: write at least one port"],

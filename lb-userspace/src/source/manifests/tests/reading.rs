@@ -13,9 +13,7 @@ struct Case<'a> {
 #[track_caller]
 fn check(case: &Case) {
     let bed = Bed::new();
-    case.files
-        .iter()
-        .for_each(|(name, text)| bed.write(name, text));
+    case.files.iter().for_each(|(name, text)| bed.write(name, text));
     let (snapshot, _source) = bed.open();
     assert_eq!(services(&snapshot), case.services);
     assert_eq!(problems(&bed, &snapshot), case.problems);
@@ -36,14 +34,8 @@ fn files_of_other_names_and_objects_of_other_kinds_are_passed_over() {
         files: &[
             ("a.yaml", &service("a", 1)),
             ("b.yml", &service("b", 2)),
-            (
-                "c.json",
-                r#"{"apiVersion": "apps/v1", "kind": "Deployment"}"#,
-            ),
-            (
-                "d.yaml",
-                "apiVersion: serving.knative.dev/v1\nkind: Service\n",
-            ),
+            ("c.json", r#"{"apiVersion": "apps/v1", "kind": "Deployment"}"#),
+            ("d.yaml", "apiVersion: serving.knative.dev/v1\nkind: Service\n"),
             ("e.yaml~", "{"),
             (".f.yaml", "{"),
             ("README", "{"),
@@ -58,10 +50,7 @@ fn one_bad_object_is_named_by_file_line_and_field_and_disturbs_no_other() {
     let bad = service("b", 2).replace("port: 80", "port: 80\n    nodePort: 29999");
     let bad = bad.replace("spec:", "spec:\n  type: NodePort");
     check(&Case {
-        files: &[(
-            "a.yaml",
-            &[service("a", 1), bad, service("c", 3)].join("---\n"),
-        )],
+        files: &[("a.yaml", &[service("a", 1), bad, service("c", 3)].join("---\n"))],
         services: &["a=1", "c=3"],
         problems: &[
             "a.yaml:19:15: Service default/b: spec.ports[0].nodePort: Invalid value: 29999: \
@@ -73,10 +62,7 @@ fn one_bad_object_is_named_by_file_line_and_field_and_disturbs_no_other() {
 #[test]
 fn a_file_that_is_no_yaml_is_named_with_its_line_and_disturbs_no_other() {
     check(&Case {
-        files: &[
-            ("a.yaml", &service("a", 1)),
-            ("b.yaml", "kind: Service\n  name: b\n"),
-        ],
+        files: &[("a.yaml", &service("a", 1)), ("b.yaml", "kind: Service\n  name: b\n")],
         services: &["a=1"],
         problems: &[
             "b.yaml:2:7: mapping values are not allowed in this context (nothing of the file is \
@@ -174,12 +160,7 @@ fn a_directory_that_is_none_is_an_error_that_says_what_to_do() {
     bed.write("a.yaml", "");
     let missing = ManifestSource::open(&bed.file("nowhere")).unwrap_err();
     assert!(matches!(missing, SourceError::Missing { .. }), "{missing}");
-    assert!(
-        missing
-            .to_string()
-            .ends_with("create it or name another one"),
-        "{missing}"
-    );
+    assert!(missing.to_string().ends_with("create it or name another one"), "{missing}");
     let file = ManifestSource::open(&bed.file("a.yaml")).unwrap_err();
     assert!(matches!(file, SourceError::NotADirectory { .. }), "{file}");
 }

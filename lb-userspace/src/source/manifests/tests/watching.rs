@@ -46,10 +46,7 @@ async fn a_file_that_breaks_keeps_what_it_held_until_it_is_mended() {
     assert_eq!(services(&snapshot), ["a=1"]);
     let problem = &problems(&bed, &snapshot)[0];
     assert!(problem.starts_with("a.yaml:1:"), "{problem}");
-    assert!(
-        problem.ends_with("(what the file last held stays in force)"),
-        "{problem}"
-    );
+    assert!(problem.ends_with("(what the file last held stays in force)"), "{problem}");
     bed.write("a.yaml", &service("a", 2));
     let snapshot = until(&mut source, snapshot, |s| services(s) == ["a=2"]).await;
     assert_eq!(problems(&bed, &snapshot), [""; 0]);
@@ -62,18 +59,13 @@ async fn an_object_that_breaks_stays_as_it_was_while_others_of_its_file_change()
     bed.write("a.yaml", &both(service("a", 1), service("b", 1)));
     bed.write("a.yaml", &both(service("a", 1), service("b", 2)));
     let (snapshot, mut source) = bed.open();
-    bed.write(
-        "a.yaml",
-        &both(service("a", 5).replace("80", "0"), service("b", 6)),
-    );
+    bed.write("a.yaml", &both(service("a", 5).replace("80", "0"), service("b", 6)));
     let snapshot = until(&mut source, snapshot, |s| !s.problems.is_empty()).await;
     assert_eq!(services(&snapshot), ["a=1", "b=6"]);
     assert_eq!(
         problems(&bed, &snapshot),
-        [
-            "a.yaml:8:11: Service default/a: spec.ports[0].port: Invalid value: 0: must be between \
-             1 and 65535, inclusive (the object stays in force as it last was right)"
-        ]
+        ["a.yaml:8:11: Service default/a: spec.ports[0].port: Invalid value: 0: must be between \
+             1 and 65535, inclusive (the object stays in force as it last was right)"]
     );
     bed.write("a.yaml", &service("b", 6));
     let snapshot = until(&mut source, snapshot, |s| s.problems.is_empty()).await;
@@ -120,10 +112,7 @@ async fn a_directory_that_disappears_stays_in_force_and_is_followed_when_it_is_b
     // Files go before their directory does, and that may be seen.
     let snapshot = until(&mut source, snapshot, |s| !s.problems.is_empty()).await;
     let problem = snapshot.problems[0].to_string();
-    assert!(
-        problem.contains("no such directory; create it"),
-        "{problem}"
-    );
+    assert!(problem.contains("no such directory; create it"), "{problem}");
     fs::create_dir(bed.path()).unwrap();
     bed.write("b.yaml", &service("b", 2));
     let snapshot = until(&mut source, snapshot, |s| services(s) == ["b=2"]).await;
@@ -189,10 +178,7 @@ async fn waiting_may_be_given_up_and_taken_up_again() {
     let bed = Bed::new();
     let (snapshot, mut source) = bed.open();
     let given_up = tokio::time::timeout(Duration::from_millis(1), source.changed()).await;
-    assert!(
-        given_up.is_err(),
-        "nothing had changed, and reading changes nothing"
-    );
+    assert!(given_up.is_err(), "nothing had changed, and reading changes nothing");
     bed.write("a.yaml", &service("a", 1));
     until(&mut source, snapshot, |s| services(s) == ["a=1"]).await;
 }

@@ -13,11 +13,7 @@ spec:
 #[track_caller]
 fn check(field: &str, line: u64, column: u64) {
     let tree = &read(TEXT).unwrap()[0];
-    assert_eq!(
-        tree.position_of(field),
-        Some(Position { line, column }),
-        "{field}"
-    );
+    assert_eq!(tree.position_of(field), Some(Position { line, column }), "{field}");
 }
 
 #[test]
@@ -57,15 +53,8 @@ fn what_is_no_yaml_is_shown_in_its_place() {
         ("{\"a\": 1,,}\n", 1),
     ] {
         let error = read(text).unwrap_err();
-        assert_eq!(
-            error.position.map(|position| position.line),
-            Some(line),
-            "{error:?}"
-        );
-        assert!(
-            !error.message.is_empty() && !error.message.contains(" line "),
-            "{error:?}"
-        );
+        assert_eq!(error.position.map(|position| position.line), Some(line), "{error:?}");
+        assert!(!error.message.is_empty() && !error.message.contains(" line "), "{error:?}");
     }
 }
 

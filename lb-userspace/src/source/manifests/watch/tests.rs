@@ -14,17 +14,9 @@ fn what_reading_causes_is_no_change_and_writing_is_one_when_it_is_finished() {
     let access = EventKind::Access;
     check(access(AccessKind::Open(AccessMode::Any)), file, false);
     check(access(AccessKind::Close(AccessMode::Read)), file, false);
-    check(
-        EventKind::Modify(ModifyKind::Data(DataChange::Any)),
-        file,
-        false,
-    );
+    check(EventKind::Modify(ModifyKind::Data(DataChange::Any)), file, false);
     check(access(AccessKind::Close(AccessMode::Write)), file, true);
-    check(
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)),
-        file,
-        true,
-    );
+    check(EventKind::Modify(ModifyKind::Name(RenameMode::To)), file, true);
 }
 
 #[test]

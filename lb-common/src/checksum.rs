@@ -90,6 +90,7 @@ impl Delta {
 
     /// The change that undoes this one.
     #[inline(always)]
+    #[must_use]
     pub const fn inverse(self) -> Self {
         Self(!self.0)
     }

@@ -19,7 +19,7 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// Its port, for TCP and UDP.
     pub port: u16,
-    /// Its node port, for TCP and UDP; `None`: type ClusterIP.
+    /// Its node port, for TCP and UDP; `None`: a `ClusterIP` Service.
     pub node_port: Option<u16>,
 }
 
@@ -44,18 +44,12 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 impl Endpoint {
     /// A ready endpoint.
     pub const fn ready(address: SocketAddr) -> Self {
-        Self {
-            address,
-            ready: true,
-        }
+        Self { address, ready: true }
     }
 
     /// An endpoint that is going, but still serves what it has.
     pub const fn terminating(address: SocketAddr) -> Self {
-        Self {
-            address,
-            ready: false,
-        }
+        Self { address, ready: false }
     }
 }
 
@@ -63,11 +57,7 @@ impl Service {
     /// The manifest.
     pub fn to_yaml(&self) -> String {
         let ips: Vec<String> = self.cluster_ips.iter().map(ToString::to_string).collect();
-        let kind = if self.node_port.is_some() {
-            "NodePort"
-        } else {
-            "ClusterIP"
-        };
+        let kind = if self.node_port.is_some() { "NodePort" } else { "ClusterIP" };
         let mut yaml = format!(
             "apiVersion: v1\nkind: Service\nmetadata:\n  name: {}\n  namespace: default\nspec:\n  \
              type: {kind}\n  clusterIP: \"{}\"\n  clusterIPs: {ips:?}\n  ipFamilyPolicy: PreferDualStack\n  \
@@ -109,11 +99,7 @@ impl Service {
                 name.to_uppercase()
             );
         }
-        yaml.push_str(if endpoints.is_empty() {
-            "endpoints: []\n"
-        } else {
-            "endpoints:\n"
-        });
+        yaml.push_str(if endpoints.is_empty() { "endpoints: []\n" } else { "endpoints:\n" });
         for endpoint in endpoints {
             let Endpoint { address, ready } = endpoint;
             let _ = writeln!(
@@ -141,10 +127,7 @@ impl Manifests {
         let name = format!("lb-manifests-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(&directory)?;
-        Ok(Self {
-            directory,
-            keep: false,
-        })
+        Ok(Self { directory, keep: false })
     }
 
     /// The directory.
@@ -179,9 +162,7 @@ impl Manifests {
                 .filter(|endpoint| Family::of(endpoint.address.ip()) == family)
                 .copied()
                 .collect();
-            let port = of_family
-                .first()
-                .map_or(1, |endpoint| endpoint.address.port());
+            let port = of_family.first().map_or(1, |endpoint| endpoint.address.port());
             let _ = writeln!(text, "---\n{}", service.slice(family, port, &of_family));
         }
         self.write(&format!("{}-endpoints.yaml", service.name), &text)

@@ -1,7 +1,9 @@
-//! A running `lb` in a namespace, that goes away with everything it made.
+//! A running `lb` in a namespace, that goes away with everything it made, also when the thread that
+//! started it is killed.
 
 use std::{
     fs, io,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -13,7 +15,10 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{Signal, kill},
+    },
     unistd::Pid,
 };
 use serde_json::Value;
@@ -76,11 +81,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// A name for an instance that no other test has.
 pub fn fresh_instance() -> String {
     sweep();
-    format!(
-        "{PREFIX}{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("{PREFIX}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Removes what instances of tests that were killed have left behind.
@@ -90,9 +91,7 @@ fn sweep() {
     };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').next());
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             remove(&name);
         }
@@ -130,11 +129,12 @@ impl LoadBalancer {
         binary: &Path,
         arguments: &[&str],
     ) -> Result<Self, ProcessError> {
-        let mut child = lb(namespace, binary, "run", instance)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut command = lb(namespace, binary, "run", instance);
+        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
+        let end_with_us = || set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from);
+        // SAFETY: between fork and exec only a system call is made.
+        unsafe { command.pre_exec(end_with_us) };
+        let mut child = command.spawn()?;
         let log = Arc::new(Mutex::new(String::new()));
         let reader = child.stderr.take().map(|stderr| {
             let log = Arc::clone(&log);
@@ -159,10 +159,7 @@ impl LoadBalancer {
                 if let Some(reader) = self.reader.take() {
                     let _ = reader.join();
                 }
-                return Err(ProcessError::Ended {
-                    status,
-                    log: self.log(),
-                });
+                return Err(ProcessError::Ended { status, log: self.log() });
             }
             let pid = u64::from(self.child.id());
             if self.status().is_ok_and(|status| status["pid"] == pid) {
@@ -174,10 +171,7 @@ impl LoadBalancer {
 
     fn look_again(&self, what: &str, deadline: Instant) -> Result<(), ProcessError> {
         if Instant::now() > deadline {
-            return Err(ProcessError::TimedOut {
-                what: what.to_owned(),
-                log: self.log(),
-            });
+            return Err(ProcessError::TimedOut { what: what.to_owned(), log: self.log() });
         }
         thread::sleep(LOOK_AGAIN); // tidy: polls with a deadline
         Ok(())
@@ -201,17 +195,11 @@ impl LoadBalancer {
 
     /// What `lb status` shows.
     pub fn status(&self) -> Result<Value, ProcessError> {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = Command::new(&self.binary)
+        let Output { status, stdout, stderr } = Command::new(&self.binary)
             .args(["status", "-o", "json", "--instance", &self.instance])
             .output()?;
         if !status.success() {
-            return Err(ProcessError::Status(
-                String::from_utf8_lossy(&stderr).into_owned(),
-            ));
+            return Err(ProcessError::Status(String::from_utf8_lossy(&stderr).into_owned()));
         }
         serde_json::from_slice(&stdout).map_err(|error| ProcessError::Status(error.to_string()))
     }

@@ -36,19 +36,12 @@ fn namespaces_like(prefix: &str) -> Result<Vec<String>> {
     let names = fs::read_dir("/run/netns")?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<Vec<_>>>()?;
-    Ok(names
-        .into_iter()
-        .filter(|name| name.starts_with(prefix))
-        .collect())
+    Ok(names.into_iter().filter(|name| name.starts_with(prefix)).collect())
 }
 
 /// What all namespaces of the cluster have in their names.
 fn prefix_of(cluster: &Cluster) -> String {
-    cluster
-        .outside()
-        .full_name()
-        .trim_end_matches("outside")
-        .to_owned()
+    cluster.outside().full_name().trim_end_matches("outside").to_owned()
 }
 
 #[test]
@@ -88,16 +81,7 @@ fn a_pod_gets_no_answer_from_the_outside_which_has_no_way_back() -> Result<()> {
     let server = EchoServer::start(cluster.outside(), "b1", address, 8080, Protocol::Udp)?;
     let patience = Duration::from_millis(200);
     let answer = request(cluster.pod(1, 1), Protocol::Udp, server.address(), patience);
-    assert!(
-        matches!(
-            answer,
-            Err(Error::TimedOut {
-                step: Step::Receive,
-                ..
-            })
-        ),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Err(Error::TimedOut { step: Step::Receive, .. })), "{answer:?}");
     Ok(())
 }
 
@@ -126,11 +110,7 @@ fn nothing_is_left_after_drop() -> Result<()> {
 fn nothing_is_left_after_a_panic() -> Result<()> {
     let mut prefix = String::new();
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
-        let cluster = Cluster::builder()
-            .nodes(1)
-            .pods(1)
-            .start()
-            .expect("a cluster");
+        let cluster = Cluster::builder().nodes(1).pods(1).start().expect("a cluster");
         prefix = prefix_of(&cluster);
         let _inside = cluster.node(1).enter().expect("to enter");
         panic!("as a failing test does");
@@ -145,14 +125,9 @@ fn leftovers_of_a_dead_process_are_removed_when_the_next_lab_starts() -> Result<
     // Made while its owner lives: the labs of the other tests, starting meanwhile, must leave it alone.
     let mut owner = Command::new("sleep").arg("60").spawn()?;
     let stat = fs::read_to_string(format!("/proc/{}/stat", owner.id()))?;
-    let started = stat
-        .split_whitespace()
-        .nth(21)
-        .context("proc(5): field 22")?;
+    let started = stat.split_whitespace().nth(21).context("proc(5): field 22")?;
     let leftover = format!("lb-{}.{started}.0-node1", owner.id());
-    let made = Command::new("ip")
-        .args(["netns", "add", &leftover])
-        .status();
+    let made = Command::new("ip").args(["netns", "add", &leftover]).status();
     drop(Lab::start()?);
     let while_alive = namespaces_like(&leftover);
     owner.kill()?;
@@ -178,15 +153,9 @@ fn a_named_lab_may_be_kept_and_is_replaced_by_the_next_of_its_name() -> Result<(
 
     assert_eq!(old, [format!("lb-{name}-old")]);
     assert_eq!(after_keep?, old);
-    assert_eq!(
-        namespaces_like(&format!("lb-{name}-"))?,
-        [format!("lb-{name}-new")]
-    );
+    assert_eq!(namespaces_like(&format!("lb-{name}-"))?, [format!("lb-{name}-new")]);
     drop(next);
-    assert_eq!(
-        namespaces_like(&format!("lb-{name}-"))?,
-        Vec::<String>::new()
-    );
+    assert_eq!(namespaces_like(&format!("lb-{name}-"))?, Vec::<String>::new());
     Ok(())
 }
 
@@ -217,11 +186,7 @@ fn two_clusters_at_once_do_not_see_each_other() -> Result<()> {
 
 #[test]
 fn checksum_offload_is_off_everywhere_when_switched_off() -> Result<()> {
-    let cluster = Cluster::builder()
-        .nodes(1)
-        .pods(1)
-        .checksum_offload(false)
-        .start()?;
+    let cluster = Cluster::builder().nodes(1).pods(1).checksum_offload(false).start()?;
     let veth = cast::host_side(1, 1);
     for (namespace, interface) in [
         (cluster.fabric(), "to-node1"),
@@ -229,10 +194,7 @@ fn checksum_offload_is_off_everywhere_when_switched_off() -> Result<()> {
         (cluster.pod(1, 1), "eth0"),
     ] {
         let features = namespace.output("ethtool", &["-k", interface])?;
-        assert!(
-            features.contains("tx-checksumming: off"),
-            "{interface}: {features}"
-        );
+        assert!(features.contains("tx-checksumming: off"), "{interface}: {features}");
     }
     Ok(())
 }
@@ -242,12 +204,7 @@ fn a_command_and_a_thread_inside_see_the_namespaces_own_interfaces() -> Result<(
     let cluster = Cluster::builder().nodes(1).pods(1).start()?;
     let interfaces = || fs::read_to_string("/proc/thread-self/net/dev");
     assert!(cluster.node(1).run(interfaces)??.contains("veth-pod1-1"));
-    assert!(
-        cluster
-            .node(1)
-            .output("ip", &["-brief", "link"])?
-            .contains("veth-pod1-1")
-    );
+    assert!(cluster.node(1).output("ip", &["-brief", "link"])?.contains("veth-pod1-1"));
 
     let inside_node = cluster.node(1).enter()?;
     let inside_pod = cluster.pod(1, 1).enter()?;
@@ -261,11 +218,7 @@ fn a_command_and_a_thread_inside_see_the_namespaces_own_interfaces() -> Result<(
 
 #[test]
 fn a_session_asks_many_times_and_sends_more_than_one_packet_holds() -> Result<()> {
-    let cluster = Cluster::builder()
-        .nodes(1)
-        .pods(2)
-        .checksum_offload(false)
-        .start()?;
+    let cluster = Cluster::builder().nodes(1).pods(2).checksum_offload(false).start()?;
     for family in Family::BOTH {
         for (protocol, size) in [(Protocol::Tcp, 300_000), (Protocol::Udp, 5_000)] {
             let address = cast::pod(1, 2).ip(family);
@@ -304,11 +257,7 @@ fn a_hundred_thousand_short_connections_are_all_answered_in_time() -> Result<()>
     let _server = EchoServer::start(cluster.pod(2, 1), "b1", target.ip(), 8080, Protocol::Tcp)?;
     let began = Instant::now();
     let tally = many(cluster.pod(1, 1), Protocol::Tcp, target, 100_000, 16);
-    eprintln!(
-        "{:?} from {} sources: {tally}",
-        began.elapsed(),
-        tally.distinct_sources()
-    );
+    eprintln!("{:?} from {} sources: {tally}", began.elapsed(), tally.distinct_sources());
     tally.assert_all_answered();
     assert_eq!(tally.answered(), 100_000);
     assert!(began.elapsed() < Duration::from_mins(2));

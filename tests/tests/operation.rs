@@ -7,15 +7,13 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
 };
 
 use anyhow::{Context as _, Result};
 use common::{BACKENDS, BRIEFLY, Bed, SOON, binary, cluster_ip, name, node_port, run_arguments};
 use lb_tests::{
     lab::{Cluster, Namespace, cast::Family},
-    manifests::{Endpoint, Manifests},
+    manifests::Manifests,
     process::{LoadBalancer, fresh_instance, lb},
     traffic::{Protocol, Session, assert_fair, many, request},
 };
@@ -38,27 +36,15 @@ fn assert_says(said: &str, words: &[&str]) {
 
 /// What programs a namespace's interface has, as `ip` shows them.
 fn has_xdp(namespace: &Namespace, interface: &str) -> Result<bool> {
-    Ok(namespace
-        .output("ip", &["link", "show", "dev", interface])?
-        .contains("xdp"))
+    Ok(namespace.output("ip", &["link", "show", "dev", interface])?.contains("xdp"))
 }
 
 fn assert_nothing_left(cluster: &Cluster, instance: &str) -> Result<()> {
     assert!(!Path::new(BPFFS).join(instance).exists(), "pins are left");
-    assert!(
-        !Path::new("/run/lb")
-            .join(format!("{instance}.json"))
-            .exists(),
-        "state is left"
-    );
+    assert!(!Path::new("/run/lb").join(format!("{instance}.json")).exists(), "state is left");
     assert!(!has_xdp(cluster.node(1), "eth0")?, "XDP is left");
     for family in Family::BOTH {
-        let answer = request(
-            cluster.pod(1, 3),
-            Protocol::Tcp,
-            cluster_ip(family),
-            BRIEFLY,
-        );
+        let answer = request(cluster.pod(1, 3), Protocol::Tcp, cluster_ip(family), BRIEFLY);
         assert!(answer.is_err(), "still translated: {answer:?}");
     }
     Ok(())
@@ -80,44 +66,24 @@ fn a_malformed_manifest_is_refused_with_file_and_line() -> Result<()> {
 fn a_wrong_field_is_refused_by_its_path() -> Result<()> {
     let cluster = Cluster::start()?;
     let manifests = Manifests::new()?;
-    let text = common::echo_service()
-        .to_yaml()
-        .replace("nodePort: 30080", "nodePort: 80");
+    let text = common::echo_service().to_yaml().replace("nodePort: 30080", "nodePort: 80");
     manifests.write("echo.yaml", &text)?;
     let instance = fresh_instance();
     let command = lb(cluster.node(1), binary(), "run", &instance);
     let said = refusal(command, &run_arguments(&manifests, &[]))?;
-    assert_says(
-        &said,
-        &[
-            "echo.yaml",
-            "default/echo",
-            "spec.ports[0].nodePort",
-            "30000-32767",
-        ],
-    );
+    assert_says(&said, &["echo.yaml", "default/echo", "spec.ports[0].nodePort", "30000-32767"]);
     assert_nothing_left(&cluster, &instance)
 }
 
 #[test]
 fn a_manifest_that_goes_bad_disturbs_nothing_and_is_taken_when_it_is_mended() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &[(1, 1)], &[])?;
-    bed.manifests.write(
-        "echo-endpoints.yaml",
-        "kind: EndpointSlice\nendpoints: {{\n",
-    )?;
+    bed.manifests.write("echo-endpoints.yaml", "kind: EndpointSlice\nendpoints: {{\n")?;
     let status = bed.lb.wait_for("the report of the problem", |status| {
-        status["problems"]
-            .to_string()
-            .contains("echo-endpoints.yaml")
+        status["problems"].to_string().contains("echo-endpoints.yaml")
     })?;
     assert_eq!(status["running"], true);
-    request(
-        bed.cluster.pod(1, 3),
-        Protocol::Tcp,
-        cluster_ip(Family::V4),
-        SOON,
-    )?;
+    request(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), SOON)?;
     let _servers = common::serve(bed.cluster.pod(1, 2), (1, 2))?;
     bed.set_backends(&[(1, 1), (1, 2)])?;
     bed.lb.wait_for("no problem", |status| {
@@ -154,9 +120,7 @@ fn without_privileges_it_says_which_are_needed() -> Result<()> {
     let manifests = Manifests::new()?;
     let instance = fresh_instance();
     let mut command = cluster.node(1).command("setpriv");
-    command
-        .args(["--bounding-set=-all", "--inh-caps=-all", "--"])
-        .arg(binary());
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]).arg(binary());
     command.args(["run", "--instance", &instance]);
     let said = refusal(command, &run_arguments(&manifests, &[]))?;
     assert_says(&said, &["CAP_BPF", "CAP_NET_ADMIN", "root"]);
@@ -185,15 +149,13 @@ fn a_kernel_that_refuses_bpf_is_reported_as_such() -> Result<()> {
     let manifests = Manifests::new()?;
     let instance = fresh_instance();
     let mut command = cluster.node(1).command("unshare");
-    command
-        .args(["--user", "--map-root-user"])
-        .arg(binary())
-        .args(["run", "--instance", &instance]);
+    command.args(["--user", "--map-root-user"]).arg(binary()).args([
+        "run",
+        "--instance",
+        &instance,
+    ]);
     let said = refusal(command, &run_arguments(&manifests, &[]))?;
-    assert_says(
-        &said,
-        &["Linux 5.10", "CONFIG_BPF_SYSCALL", "the right to use it"],
-    );
+    assert_says(&said, &["Linux 5.10", "CONFIG_BPF_SYSCALL", "the right to use it"]);
     assert_nothing_left(&cluster, &instance)
 }
 
@@ -203,12 +165,7 @@ fn a_second_one_of_the_same_name_is_refused_and_the_first_goes_on() -> Result<()
     let command = lb(bed.cluster.node(1), binary(), "run", bed.lb.instance());
     let said = refusal(command, &run_arguments(&bed.manifests, &[]))?;
     assert_says(&said, &["another lb is running", "--instance"]);
-    request(
-        bed.cluster.pod(1, 3),
-        Protocol::Tcp,
-        cluster_ip(Family::V4),
-        SOON,
-    )?;
+    request(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), SOON)?;
     Ok(())
 }
 
@@ -216,12 +173,7 @@ fn a_second_one_of_the_same_name_is_refused_and_the_first_goes_on() -> Result<()
 fn a_stop_detaches_everything() -> Result<()> {
     let mut bed = Bed::standard()?;
     assert!(has_xdp(bed.cluster.node(1), "eth0")?);
-    request(
-        bed.cluster.pod(1, 3),
-        Protocol::Tcp,
-        cluster_ip(Family::V4),
-        SOON,
-    )?;
+    request(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), SOON)?;
     let status = bed.lb.stop()?;
     assert!(status.success(), "{}", bed.lb.log());
     assert_nothing_left(&bed.cluster, bed.lb.instance())
@@ -229,9 +181,7 @@ fn a_stop_detaches_everything() -> Result<()> {
 
 #[test]
 fn status_of_an_instance_that_is_not_there_says_so() -> Result<()> {
-    let output = Command::new(binary())
-        .args(["status", "--instance", "nobody"])
-        .output()?;
+    let output = Command::new(binary()).args(["status", "--instance", "nobody"]).output()?;
     assert_eq!(output.status.code(), Some(1));
     assert_says(&String::from_utf8(output.stderr)?, &["nobody", "lb run"]);
     Ok(())
@@ -241,13 +191,8 @@ fn status_of_an_instance_that_is_not_there_says_so() -> Result<()> {
 fn after_a_kill_traffic_goes_on_and_the_next_start_takes_over() -> Result<()> {
     for tc in ["auto", "filter"] {
         let arguments = ["--tc", tc];
-        let Bed {
-            lb,
-            servers,
-            manifests,
-            service,
-            cluster,
-        } = Bed::start(Cluster::start()?, &BACKENDS, &arguments)?;
+        let Bed { lb, servers, manifests, service, cluster } =
+            Bed::start(Cluster::start()?, &BACKENDS, &arguments)?;
         let mut sessions = Vec::new();
         for (client, target) in [
             (cluster.pod(1, 3), cluster_ip(Family::V4)),
@@ -265,18 +210,9 @@ fn after_a_kill_traffic_goes_on_and_the_next_start_takes_over() -> Result<()> {
         let instance = lb.kill()?;
 
         for (session, first) in &mut sessions {
-            assert_eq!(
-                session.ask()?,
-                *first,
-                "nobody is there, but the kernel goes on"
-            );
+            assert_eq!(session.ask()?, *first, "nobody is there, but the kernel goes on");
         }
-        request(
-            cluster.pod(1, 3),
-            Protocol::Tcp,
-            cluster_ip(Family::V6),
-            SOON,
-        )?;
+        request(cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V6), SOON)?;
 
         // Endpoints change while nobody looks; the next one finds the difference.
         manifests.write_endpoints(&service, &common::endpoints(&BACKENDS[..2]))?;
@@ -302,13 +238,7 @@ fn after_a_kill_traffic_goes_on_and_the_next_start_takes_over() -> Result<()> {
 #[test]
 fn state_of_a_kill_is_no_hindrance_when_the_interfaces_are_gone() -> Result<()> {
     let first = Bed::standard()?;
-    let Bed {
-        lb,
-        servers,
-        manifests,
-        cluster,
-        ..
-    } = first;
+    let Bed { lb, servers, manifests, cluster, .. } = first;
     let instance = lb.kill()?;
     drop((servers, cluster));
     let cluster = Cluster::start()?;
@@ -316,86 +246,8 @@ fn state_of_a_kill_is_no_hindrance_when_the_interfaces_are_gone() -> Result<()> 
     manifests.write_endpoints(&common::echo_service(), &common::endpoints(&[(1, 1)]))?;
     let arguments = run_arguments(&manifests, &[]);
     let lb = LoadBalancer::start_as(&instance, cluster.node(1), binary(), &arguments)?;
-    request(
-        cluster.pod(1, 3),
-        Protocol::Tcp,
-        cluster_ip(Family::V4),
-        SOON,
-    )?;
+    request(cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), SOON)?;
     drop(lb);
     assert!(!fs::exists(Path::new(BPFFS).join(instance))?);
     Ok(())
-}
-
-/// The number of connections that must not fail.
-const MANY: u64 = 100_000;
-
-/// Endpoints leave as Kubernetes has them leave: terminating first, then removed.
-#[test]
-fn a_hundred_thousand_connections_do_not_fail_while_endpoints_come_and_go() -> Result<()> {
-    let bed = Bed::standard()?;
-    let done = AtomicBool::new(false);
-    let (tally, changes) = thread::scope(|scope| -> Result<_> {
-        let churn = scope.spawn(|| come_and_go(&bed, &done));
-        let tally = many(
-            bed.cluster.pod(1, 3),
-            Protocol::Tcp,
-            cluster_ip(Family::V4),
-            MANY,
-            16,
-        );
-        done.store(true, Ordering::Relaxed);
-        Ok((
-            tally,
-            churn.join().expect("the thread that changes endpoints")?,
-        ))
-    })?;
-    tally.assert_all_answered();
-    assert_eq!(tally.answered(), MANY);
-    assert!(
-        changes >= 12,
-        "the endpoints changed only {changes} times: {tally}"
-    );
-    let [one, two, third] = BACKENDS.map(|pod| tally.answers.get(&name(pod)).copied().unwrap_or(0));
-    assert!(
-        third > 0,
-        "the endpoint that came and went was never chosen: {tally}"
-    );
-    // Between the two that stay it is a toss-up, for all connections of a source port at once.
-    let chance = 5.0 * tally.deviation_of_a_toss_up();
-    assert!(
-        (one.abs_diff(two) as f64) < chance,
-        "more than chance allows ({chance}): {tally}"
-    );
-    Ok(())
-}
-
-/// Lets the third endpoint come, terminate and go until told to stop; returns how many changes.
-fn come_and_go(bed: &Bed, done: &AtomicBool) -> Result<u32> {
-    let stay = common::endpoints(&BACKENDS[..2]);
-    let third = common::endpoints(&BACKENDS[2..]);
-    let going = third
-        .iter()
-        .map(|one| Endpoint::terminating(one.address))
-        .collect::<Vec<_>>();
-    let states = [(&going[..], 2, 3), (&[], 2, 2), (&third[..], 3, 3)];
-    let mut changes = 0;
-    for (endpoints, slots, backends) in states.into_iter().cycle() {
-        if done.load(Ordering::Relaxed) {
-            break;
-        }
-        bed.manifests
-            .write_endpoints(&bed.service, &[&stay, endpoints].concat())?;
-        bed.lb.wait_for("a change of endpoints", |status| {
-            let services = status["services"].as_array();
-            services.is_some_and(|all| {
-                all.iter().all(|one| {
-                    one["slots"] == slots
-                        && one["backends"].as_array().map(Vec::len) == Some(backends)
-                })
-            })
-        })?;
-        changes += 1;
-    }
-    Ok(changes)
 }

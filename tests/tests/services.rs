@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::net::SocketAddr;
+
 use anyhow::Result;
 use common::{BACKENDS, BRIEFLY, Bed, SOON, cluster_ip, name, node_port};
 use lb_tests::{
@@ -27,37 +29,41 @@ fn names() -> Vec<String> {
     BACKENDS.map(name).to_vec()
 }
 
-fn assert_balanced(
-    client: &Namespace,
-    protocol: Protocol,
-    target: std::net::SocketAddr,
-) -> Result<()> {
+fn assert_balanced(client: &Namespace, protocol: Protocol, target: SocketAddr) {
     let tally = many(client, protocol, target, 300, 8);
     tally.assert_all_answered();
     let names = names();
-    assert_fair(
-        &tally,
-        &names.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
-    Ok(())
+    assert_fair(&tally, &names.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// The same for each family and protocol.
+fn assert_balanced_each(client: &Namespace, target: fn(Family) -> SocketAddr) {
+    for family in Family::BOTH {
+        for protocol in Protocol::BOTH {
+            assert_balanced(client, protocol, target(family));
+        }
+    }
 }
 
 #[test]
 fn a_pod_reaches_all_endpoints_of_a_cluster_ip() -> Result<()> {
     let bed = Bed::standard()?;
-    each(|family, protocol| assert_balanced(bed.cluster.pod(1, 3), protocol, cluster_ip(family)))
+    assert_balanced_each(bed.cluster.pod(1, 3), cluster_ip);
+    Ok(())
 }
 
 #[test]
 fn the_outside_reaches_all_endpoints_of_a_node_port() -> Result<()> {
     let bed = Bed::standard()?;
-    each(|family, protocol| assert_balanced(bed.cluster.outside(), protocol, node_port(family)))
+    assert_balanced_each(bed.cluster.outside(), node_port);
+    Ok(())
 }
 
 #[test]
 fn a_pod_reaches_all_endpoints_of_a_node_port() -> Result<()> {
     let bed = Bed::standard()?;
-    each(|family, protocol| assert_balanced(bed.cluster.pod(1, 3), protocol, node_port(family)))
+    assert_balanced_each(bed.cluster.pod(1, 3), node_port);
+    Ok(())
 }
 
 #[test]
@@ -99,11 +105,7 @@ fn a_pod_that_is_its_services_only_endpoint_reaches_itself() -> Result<()> {
     each(|family, protocol| {
         let answer = request(bed.cluster.pod(1, 1), protocol, cluster_ip(family), SOON)?;
         assert_eq!(answer.name, name((1, 1)));
-        assert_eq!(
-            answer.peer.ip(),
-            cast::service(family, 10),
-            "its peer is the service"
-        );
+        assert_eq!(answer.peer.ip(), cast::service(family, 10), "its peer is the service");
         Ok(())
     })
 }
@@ -126,16 +128,16 @@ fn traffic_that_is_no_services_is_left_alone() -> Result<()> {
 fn without_checksum_offload_everything_is_answered_too() -> Result<()> {
     let cluster = Cluster::builder().checksum_offload(false).start()?;
     let bed = Bed::start(cluster, &BACKENDS, &[])?;
-    each(|family, protocol| {
-        assert_balanced(bed.cluster.pod(1, 3), protocol, cluster_ip(family))?;
-        assert_balanced(bed.cluster.outside(), protocol, node_port(family))
-    })
+    assert_balanced_each(bed.cluster.pod(1, 3), cluster_ip);
+    assert_balanced_each(bed.cluster.outside(), node_port);
+    Ok(())
 }
 
 #[test]
 fn without_xdp_everything_is_answered_too() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &BACKENDS, &["--xdp", "off"])?;
-    each(|family, protocol| assert_balanced(bed.cluster.outside(), protocol, node_port(family)))
+    assert_balanced_each(bed.cluster.outside(), node_port);
+    Ok(())
 }
 
 #[test]
@@ -143,14 +145,10 @@ fn with_netlink_filters_everything_is_answered_too() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &BACKENDS, &["--tc", "filter"])?;
     let status = bed.lb.status()?;
     let attached = status["attached"].as_array().expect("a list");
-    assert!(
-        attached.iter().any(|one| one["mode"] == "filter"),
-        "{status:#}"
-    );
-    each(|family, protocol| {
-        assert_balanced(bed.cluster.pod(1, 3), protocol, cluster_ip(family))?;
-        assert_balanced(bed.cluster.outside(), protocol, node_port(family))
-    })
+    assert!(attached.iter().any(|one| one["mode"] == "filter"), "{status:#}");
+    assert_balanced_each(bed.cluster.pod(1, 3), cluster_ip);
+    assert_balanced_each(bed.cluster.outside(), node_port);
+    Ok(())
 }
 
 #[test]
@@ -170,13 +168,12 @@ fn a_connection_lives_on_while_other_endpoints_come_and_go() -> Result<()> {
         }
         Ok(())
     })?;
+    let steady = name(BACKENDS[1]);
+    assert!(sessions.iter().any(|(_, first)| first.name == steady));
     for backends in [&BACKENDS[..2], &BACKENDS[..], &BACKENDS[1..], &BACKENDS[..]] {
         bed.set_backends(backends)?;
-        for (session, first) in &mut sessions {
-            let stays = backends.iter().any(|pod| name(*pod) == first.name);
-            if stays && first.name == name((1, 2)) {
-                assert_eq!(session.ask()?, *first);
-            }
+        for (session, first) in sessions.iter_mut().filter(|(_, first)| first.name == steady) {
+            assert_eq!(session.ask()?, *first);
         }
     }
     Ok(())
@@ -199,20 +196,14 @@ fn a_removed_endpoint_gets_no_new_connections_and_a_terminating_one_keeps_its_ol
     bed.manifests.write_endpoints(&bed.service, &endpoints)?;
     bed.lb.wait_for("the second endpoint", |status| {
         status["services"].as_array().is_some_and(|services| {
-            services
-                .iter()
-                .all(|one| one["backends"].as_array().map(Vec::len) == Some(2))
+            services.iter().all(|one| one["backends"].as_array().map(Vec::len) == Some(2))
         })
     })?;
     for _ in 0..50 {
         let answer = request(client, Protocol::Tcp, cluster_ip(Family::V4), SOON)?;
         assert_eq!(answer.name, name((1, 2)));
     }
-    assert_eq!(
-        old.ask()?.name,
-        name((1, 1)),
-        "terminating, but serving what it has"
-    );
+    assert_eq!(old.ask()?.name, name((1, 1)), "terminating, but serving what it has");
     Ok(())
 }
 
@@ -220,22 +211,13 @@ fn a_removed_endpoint_gets_no_new_connections_and_a_terminating_one_keeps_its_ol
 fn udp_of_a_removed_endpoint_moves_with_the_next_packet() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &[(1, 1)], &[])?;
     let _server = common::serve(bed.cluster.pod(1, 2), (1, 2))?;
-    let mut session = Session::open(
-        bed.cluster.pod(1, 3),
-        Protocol::Udp,
-        cluster_ip(Family::V4),
-        SOON,
-    )?;
+    let mut session =
+        Session::open(bed.cluster.pod(1, 3), Protocol::Udp, cluster_ip(Family::V4), SOON)?;
     assert_eq!(session.ask()?.name, name((1, 1)));
-    bed.manifests
-        .write_endpoints(&bed.service, &common::endpoints(&[(1, 2)]))?;
+    bed.manifests.write_endpoints(&bed.service, &common::endpoints(&[(1, 2)]))?;
     bed.lb.wait_for("the other endpoint", |status| {
-        status
-            .to_string()
-            .contains(&format!("{}:8080", cast::pod(1, 2).v4))
-            && !status
-                .to_string()
-                .contains(&format!("{}:8080", cast::pod(1, 1).v4))
+        status.to_string().contains(&format!("{}:8080", cast::pod(1, 2).v4))
+            && !status.to_string().contains(&format!("{}:8080", cast::pod(1, 1).v4))
     })?;
     assert_eq!(session.ask()?.name, name((1, 2)));
     Ok(())
@@ -245,13 +227,7 @@ fn udp_of_a_removed_endpoint_moves_with_the_next_packet() -> Result<()> {
 fn a_service_without_endpoints_answers_nobody_and_is_counted() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &[], &[])?;
     assert!(
-        request(
-            bed.cluster.pod(1, 3),
-            Protocol::Tcp,
-            cluster_ip(Family::V4),
-            BRIEFLY
-        )
-        .is_err()
+        request(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), BRIEFLY).is_err()
     );
     assert!(bed.lb.counter("drop_no_backend")? > 0);
     Ok(())
@@ -262,15 +238,10 @@ fn a_pod_that_appears_is_served_without_a_restart() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &BACKENDS, &["--workload", "veth-late*"])?;
     let client = bed.cluster.pod(1, 3);
     let target = cluster_ip(Family::V4);
-    assert!(
-        request(client, Protocol::Tcp, target, BRIEFLY).is_err(),
-        "not a workload yet"
-    );
+    assert!(request(client, Protocol::Tcp, target, BRIEFLY).is_err(), "not a workload yet");
     let interface = cast::host_side(1, 3);
     bed.cluster.node(1).ip(&format!("link set dev {interface} down\nlink set dev {interface} name veth-late\nlink set dev veth-late up\nroute replace {} dev veth-late", cast::pod(1, 3).v4))?;
-    bed.lb.wait_for("the new workload", |status| {
-        status.to_string().contains("veth-late")
-    })?;
+    bed.lb.wait_for("the new workload", |status| status.to_string().contains("veth-late"))?;
     request(client, Protocol::Tcp, target, SOON)?;
     Ok(())
 }

@@ -35,7 +35,5 @@ pub fn lb(release: bool, cargo_args: &[String]) -> Result<PathBuf> {
     }
     let built = workspace::executables(cargo.args(cargo_args))?;
     let lb = built.into_iter().find(|executable| executable.name == "lb");
-    Ok(lb
-        .context("cargo built lb-userspace, but names no executable `lb`")?
-        .path)
+    Ok(lb.context("cargo built lb-userspace, but names no executable `lb`")?.path)
 }

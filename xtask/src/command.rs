@@ -17,9 +17,7 @@ pub fn echo(command: &Command) {
 /// Runs a command with our own input and output.
 pub fn run(command: &mut Command) -> Result<()> {
     echo(command);
-    let status = command
-        .status()
-        .with_context(|| format!("can't start `{}`", line(command)))?;
+    let status = command.status().with_context(|| format!("can't start `{}`", line(command)))?;
     if !status.success() {
         bail!("`{}` failed ({status})", line(command));
     }
@@ -35,10 +33,7 @@ pub fn run_unattended(command: &mut Command) -> Result<()> {
 /// What a program prints, if it can be started and succeeds.
 pub fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The command as one would type it.
@@ -47,25 +42,13 @@ pub fn line(command: &Command) -> String {
     for (name, value) in command.get_envs() {
         // PATH and variables that are removed say nothing to the reader.
         if let (Some(value), true) = (value, name != "PATH") {
-            words.push(format!(
-                "{}={}",
-                name.display(),
-                quoted(&value.to_string_lossy())
-            ));
+            words.push(format!("{}={}", name.display(), quoted(&value.to_string_lossy())));
         }
     }
     let program = command.get_program();
     let is_ours = program == workspace::cargo_path();
-    words.push(if is_ours {
-        "cargo".into()
-    } else {
-        quoted(&program.to_string_lossy())
-    });
-    words.extend(
-        command
-            .get_args()
-            .map(|word| quoted(&word.to_string_lossy())),
-    );
+    words.push(if is_ours { "cargo".into() } else { quoted(&program.to_string_lossy()) });
+    words.extend(command.get_args().map(|word| quoted(&word.to_string_lossy())));
     words.join(" ")
 }
 
@@ -75,10 +58,7 @@ fn quoted(word: &str) -> String {
         word.to_owned()
     } else {
         // Control characters (cargo's separator in encoded flags) are shown, not printed.
-        format!(
-            "'{}'",
-            word.escape_debug().to_string().replace("\\\"", "\"")
-        )
+        format!("'{}'", word.escape_debug().to_string().replace("\\\"", "\""))
     }
 }
 
@@ -89,13 +69,7 @@ mod tests {
     #[test]
     fn a_line_can_be_typed_again() {
         let mut command = Command::new("cargo");
-        command
-            .env("RUSTDOCFLAGS", "-D warnings")
-            .env_remove("RUSTC")
-            .args(["doc", "--no-deps"]);
-        assert_eq!(
-            line(&command),
-            "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps"
-        );
+        command.env("RUSTDOCFLAGS", "-D warnings").env_remove("RUSTC").args(["doc", "--no-deps"]);
+        assert_eq!(line(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
     }
 }

@@ -8,6 +8,7 @@ use std::{
     io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use lb_tests::{
     lab::{
-        Cluster,
+        Cluster, Lab,
         cast::{self, Family},
     },
     manifests::{Endpoint, Manifests, Service},
@@ -43,6 +44,10 @@ pub struct Options {
     /// The `lb` binary, when it is built already (the part that runs as root is told by this)
     #[arg(long, hide = true)]
     binary: Option<PathBuf>,
+
+    /// Show; without it, watch over a process that shows
+    #[arg(long, hide = true, requires = "binary")]
+    show: bool,
 }
 
 const NAME: &str = "demo";
@@ -63,28 +68,37 @@ const CLIENT: (u8, u8) = (1, 3);
 /// Builds as whoever calls, then shows as root.
 pub fn run(options: &Options) -> Result<()> {
     if let Some(binary) = &options.binary {
-        return show(binary, options);
+        return if options.show { show(binary, options) } else { watch_over(binary, options) };
     }
     setup::for_lab()?;
     let binary = build::lb(false, &[])?;
     let root = Root::attended()
         .context("the demo needs root for its network namespaces; run: sudo -E cargo xtask demo")?;
     if root == Root::Ours {
-        return show(&binary, options);
+        return watch_over(&binary, options);
     }
+    command::run(&mut again(root, &binary, options)?)
+}
+
+/// The command that goes on as root.
+fn again(root: Root, binary: &Path, options: &Options) -> Result<Command> {
     let mut again = root.command(std::env::current_exe()?, [] as [(&str, &OsStr); 0]);
-    again
-        .args([
-            "demo",
-            "--requests",
-            &options.requests.to_string(),
-            "--binary",
-        ])
-        .arg(&binary);
+    again.args(["demo", "--requests", &options.requests.to_string(), "--binary"]).arg(binary);
     if options.keep {
         again.arg("--keep");
     }
-    command::run(&mut again)
+    Ok(again)
+}
+
+/// Shows in a process of its own and cleans up after it, however it ends: one that is interrupted
+/// has no time to.
+fn watch_over(binary: &Path, options: &Options) -> Result<()> {
+    ctrlc::set_handler(|| {}).context("can't wait for Ctrl-C")?;
+    let status = again(Root::Ours, binary, options)?.arg("--show").status()?;
+    // A lab of the same name takes away what an earlier one has left.
+    drop(Lab::named(NAME)?);
+    ensure!(status.success(), "the demo ended early ({status}); its cluster is removed");
+    Ok(())
 }
 
 fn show(binary: &Path, options: &Options) -> Result<()> {
@@ -101,24 +115,15 @@ fn show(binary: &Path, options: &Options) -> Result<()> {
     step("without lb, nobody answers at the service's addresses");
     expect_silence(&cluster)?;
 
-    step(&format!(
-        "lb run --manifests {} --uplink eth0   (on node1)",
-        manifests.path().display()
-    ));
+    step(&format!("lb run --manifests {} --uplink eth0   (on node1)", manifests.path().display()));
     let mut lb = start(binary, &cluster, &manifests)?;
 
-    step(&format!(
-        "{} requests for each row; who answered?",
-        options.requests
-    ));
+    step(&format!("{} requests for each row; who answered?", options.requests));
     let mut report = Report::new(&BACKENDS.map(pod_name));
     ask_all(&cluster, options, &mut report)?;
     println!("{report}\n");
 
-    step(&format!(
-        "{} is removed while connections are open",
-        pod_name(REMOVED)
-    ));
+    step(&format!("{} is removed while connections are open", pod_name(REMOVED)));
     let mut sessions = open_sessions(&cluster)?;
     let rest: Vec<(u8, u8)> = BACKENDS.into_iter().filter(|pod| *pod != REMOVED).collect();
     manifests.write_endpoints(&service, &endpoints(&rest))?;
@@ -129,10 +134,7 @@ fn show(binary: &Path, options: &Options) -> Result<()> {
     let mut report = Report::new(&BACKENDS.map(pod_name));
     ask_all(&cluster, options, &mut report)?;
     println!("{report}\n");
-    ensure!(
-        report.answers_of(&pod_name(REMOVED)) == 0,
-        "the removed endpoint still got requests"
-    );
+    ensure!(report.answers_of(&pod_name(REMOVED)) == 0, "the removed endpoint still got requests");
     let undisturbed = check_sessions(&mut sessions)?;
     println!("  {undisturbed} open connections to the other endpoints go on undisturbed\n");
 
@@ -164,9 +166,7 @@ fn pod_name(pod: (u8, u8)) -> String {
 fn service() -> Service {
     Service {
         name: "echo",
-        cluster_ips: Family::BOTH
-            .map(|family| cast::service(family, 10))
-            .to_vec(),
+        cluster_ips: Family::BOTH.map(|family| cast::service(family, 10)).to_vec(),
         port: PORT,
         node_port: Some(NODE_PORT),
     }
@@ -186,13 +186,7 @@ fn serve(cluster: &Cluster, pod: (u8, u8)) -> Result<Vec<EchoServer>> {
             let address = cast::pod(pod.0, pod.1).ip(family);
             let namespace = cluster.pod(pod.0, pod.1);
             let name = pod_name(pod).replace(' ', "-");
-            servers.push(EchoServer::start(
-                namespace,
-                &name,
-                address,
-                BACKEND_PORT,
-                protocol,
-            )?);
+            servers.push(EchoServer::start(namespace, &name, address, BACKEND_PORT, protocol)?);
         }
     }
     Ok(servers)
@@ -205,12 +199,7 @@ fn start(binary: &Path, cluster: &Cluster, manifests: &Manifests) -> Result<Load
         .context("the directory for temporary files has a strange name")?;
     let arguments = ["--manifests", directory, "--uplink", "eth0"];
     let name = format!("lb-{NAME}");
-    Ok(LoadBalancer::start_as(
-        &name,
-        cluster.node(1),
-        binary,
-        &arguments,
-    )?)
+    Ok(LoadBalancer::start_as(&name, cluster.node(1), binary, &arguments)?)
 }
 
 /// Who asks whom: a pod the cluster IP, the outside the node port; each family and protocol.
@@ -223,19 +212,9 @@ fn conversations(
             let cluster_ip = SocketAddr::new(cast::service(family, 10), PORT);
             let node_port = cast::NODE1.socket(family, NODE_PORT);
             let pod = cluster.pod(CLIENT.0, CLIENT.1);
-            all.push((
-                format!("pod → ClusterIP {cluster_ip}"),
-                pod,
-                cluster_ip,
-                protocol,
-            ));
+            all.push((format!("pod → ClusterIP {cluster_ip}"), pod, cluster_ip, protocol));
             let outside = cluster.outside();
-            all.push((
-                format!("outside → NodePort {node_port}"),
-                outside,
-                node_port,
-                protocol,
-            ));
+            all.push((format!("outside → NodePort {node_port}"), outside, node_port, protocol));
         }
     }
     all
@@ -244,10 +223,7 @@ fn conversations(
 fn expect_silence(cluster: &Cluster) -> Result<()> {
     for (what, client, target, protocol) in conversations(cluster) {
         let answer = request(client, protocol, target, BRIEFLY);
-        ensure!(
-            answer.is_err(),
-            "{what} {protocol} was answered without lb: {answer:?}"
-        );
+        ensure!(answer.is_err(), "{what} {protocol} was answered without lb: {answer:?}");
     }
     Ok(())
 }
@@ -288,11 +264,7 @@ fn check_sessions(sessions: &mut [(String, Session)]) -> Result<usize> {
     let mut undisturbed = 0;
     for (name, session) in sessions.iter_mut().filter(|(name, _)| *name != removed) {
         let answer = session.ask().context("an open connection was disturbed")?;
-        ensure!(
-            answer.name == *name,
-            "a connection moved from {name} to {}",
-            answer.name
-        );
+        ensure!(answer.name == *name, "a connection moved from {name} to {}", answer.name);
         undisturbed += 1;
     }
     Ok(undisturbed)
@@ -310,10 +282,7 @@ fn leave(
     let pod = cluster.pod(CLIENT.0, CLIENT.1).full_name().to_owned();
     println!("The cluster stays up until you press Enter. Try, as root, in another terminal:\n");
     println!("  {} status --instance {}", binary.display(), lb.instance());
-    println!(
-        "  $EDITOR {}/echo-endpoints.yaml",
-        manifests.path().display()
-    );
+    println!("  $EDITOR {}/echo-endpoints.yaml", manifests.path().display());
     let target = SocketAddr::new(cast::service(Family::V4, 10), PORT);
     println!(
         "  ip netns exec {pod} bash -c 'exec 3<>/dev/tcp/{}/{}; echo hello >&3; head -1 <&3'",
@@ -321,9 +290,7 @@ fn leave(
         target.port()
     );
     println!("  ip netns exec {node} ip address\n");
-    std::io::stdin()
-        .read_line(&mut String::new())
-        .context("can't wait for Enter")?;
+    std::io::stdin().read_line(&mut String::new()).context("can't wait for Enter")?;
     drop((lb, servers, cluster, manifests));
     Ok(())
 }

@@ -19,10 +19,7 @@ pub fn run(_: &Options) -> Result<()> {
     let toolchain = setup::for_lint()?;
     let checks = [
         ("format", cargo("fmt --all --check")),
-        (
-            "clippy",
-            cargo("clippy --workspace --exclude lb-ebpf --all-targets -- -D warnings"),
-        ),
+        ("clippy", cargo("clippy --workspace --exclude lb-ebpf --all-targets -- -D warnings")),
         ("clippy for BPF", clippy_for_bpf(&toolchain)),
         ("tidy", tidy::run(&tidy::Options {})),
         ("docs", docs()),
@@ -61,23 +58,11 @@ fn clippy_for_bpf(toolchain: &BpfToolchain) -> Result<()> {
         );
         return cargo("clippy --package lb-ebpf --lib -- -D warnings");
     }
-    let target = if cfg!(target_endian = "big") {
-        "bpfeb"
-    } else {
-        "bpfel"
-    };
+    let target = if cfg!(target_endian = "big") { "bpfeb" } else { "bpfel" };
     let target = format!("{target}-unknown-none");
     let mut clippy = toolchain.cargo("clippy", &target, std::env::consts::ARCH);
     clippy.current_dir(workspace::root());
     // A directory of its own: another compiler's files in the common one would be rebuilt in turn.
-    clippy.args([
-        "--lib",
-        "--bins",
-        "--target-dir",
-        "target/bpf-clippy",
-        "--",
-        "-D",
-        "warnings",
-    ]);
+    clippy.args(["--lib", "--bins", "--target-dir", "target/bpf-clippy", "--", "-D", "warnings"]);
     command::run(&mut clippy)
 }

@@ -25,10 +25,7 @@ impl Root {
             return Some(Self::Ours);
         }
         let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "true"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        sudo.args(["-n", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let granted = sudo.status().is_ok_and(|status| status.success());
         granted.then_some(Self::Sudo { may_ask: false })
     }
@@ -82,9 +79,6 @@ mod tests {
     fn variables_pass_through_sudo_by_env() {
         let sudo = Root::Sudo { may_ask: false };
         let command = sudo.command("/bin/true", [("A", OsStr::new("b c"))]);
-        assert_eq!(
-            crate::command::line(&command),
-            "sudo -n env 'A=b c' /bin/true"
-        );
+        assert_eq!(crate::command::line(&command), "sudo -n env 'A=b c' /bin/true");
     }
 }

@@ -21,18 +21,10 @@ pub struct Options {
 /// Runs the verb: returns only if `lb` can't be started; its exit status is ours.
 pub fn run(options: &Options) -> Result<()> {
     let lb = build::lb(options.release, &[])?;
-    let root = if only_asks_for_help(&options.args) {
-        Some(Root::Ours)
-    } else {
-        Root::attended()
-    };
+    let root = if only_asks_for_help(&options.args) { Some(Root::Ours) } else { Root::attended() };
     let root = root.with_context(|| {
         let args = options.args.join(" ".as_ref());
-        format!(
-            "`lb` needs root; run: sudo {} {}",
-            lb.display(),
-            args.display()
-        )
+        format!("`lb` needs root; run: sudo {} {}", lb.display(), args.display())
     })?;
     let log = std::env::var_os("RUST_LOG");
     let variables = log.as_deref().map(|filter| ("RUST_LOG", filter));
@@ -43,10 +35,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn only_asks_for_help(args: &[OsString]) -> bool {
-    let asks = |arg: &OsString| {
-        ["help", "-h", "--help", "-V", "--version"]
-            .iter()
-            .any(|h| arg == h)
-    };
+    let asks =
+        |arg: &OsString| ["help", "-h", "--help", "-V", "--version"].iter().any(|h| arg == h);
     args.is_empty() || args.iter().any(asks)
 }

@@ -59,62 +59,32 @@ impl Tally {
                 }
             }
         }
-        let success = child
-            .wait()
-            .with_context(|| format!("waiting for {name}"))?
-            .success();
-        self.suites.push(Suite {
-            name: name.to_owned(),
-            counts,
-            success,
-        });
+        let success = child.wait().with_context(|| format!("waiting for {name}"))?.success();
+        self.suites.push(Suite { name: name.to_owned(), counts, success });
         Ok(())
     }
 
     /// The sum over all suites.
     pub fn total(&self) -> Counts {
-        self.suites
-            .iter()
-            .fold(Counts::default(), |sum, suite| Counts {
-                passed: sum.passed + suite.counts.passed,
-                failed: sum.failed + suite.counts.failed,
-            })
+        self.suites.iter().fold(Counts::default(), |sum, suite| Counts {
+            passed: sum.passed + suite.counts.passed,
+            failed: sum.failed + suite.counts.failed,
+        })
     }
 
     /// The names of suites that did not succeed, whether or not a test is to blame.
     pub fn unsuccessful(&self) -> Vec<&str> {
-        self.suites
-            .iter()
-            .filter(|suite| !suite.success)
-            .map(|suite| &*suite.name)
-            .collect()
+        self.suites.iter().filter(|suite| !suite.success).map(|suite| &*suite.name).collect()
     }
 
     /// The table of suites, and the sum on a plain line of its own.
     pub fn print(&self) {
-        let width = self
-            .suites
-            .iter()
-            .map(|suite| suite.name.len())
-            .max()
-            .unwrap_or(0);
+        let width = self.suites.iter().map(|suite| suite.name.len()).max().unwrap_or(0);
         println!("\n{:width$}  passed  failed", "suite");
-        for Suite {
-            name,
-            counts,
-            success,
-        } in &self.suites
-        {
+        for Suite { name, counts, success } in &self.suites {
             let aborted = !success && counts.failed == 0;
-            let note = if aborted {
-                "  ended without success"
-            } else {
-                ""
-            };
-            println!(
-                "{name:width$}  {:6}  {:6}{note}",
-                counts.passed, counts.failed
-            );
+            let note = if aborted { "  ended without success" } else { "" };
+            println!("{name:width$}  {:6}  {:6}{note}", counts.passed, counts.failed);
         }
         let total = self.total();
         println!("\n{} passed, {} failed", total.passed, total.failed);
@@ -126,15 +96,10 @@ impl Counts {
     fn of_line(line: &str) -> Option<Self> {
         let (_, results) = line.strip_prefix("test result: ")?.split_once(". ")?;
         let number = |what: &str| {
-            let part = results
-                .split("; ")
-                .find_map(|part| part.strip_suffix(what))?;
+            let part = results.split("; ").find_map(|part| part.strip_suffix(what))?;
             part.trim().parse().ok()
         };
-        Some(Self {
-            passed: number(" passed")?,
-            failed: number(" failed")?,
-        })
+        Some(Self { passed: number(" passed")?, failed: number(" failed")? })
     }
 }
 
@@ -146,13 +111,7 @@ mod tests {
     fn result_lines_are_read() {
         let line =
             "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 1 filtered out";
-        assert_eq!(
-            Counts::of_line(line),
-            Some(Counts {
-                passed: 12,
-                failed: 3
-            })
-        );
+        assert_eq!(Counts::of_line(line), Some(Counts { passed: 12, failed: 3 }));
     }
 
     #[test]
@@ -171,13 +130,7 @@ mod tests {
         tally.run_into("good", Command::new("echo").arg(result), &mut passed_on)?;
         tally.run_into("crashed", &mut Command::new("false"), &mut passed_on)?;
         assert_eq!(passed_on, format!("{result}\n").into_bytes());
-        assert_eq!(
-            tally.total(),
-            Counts {
-                passed: 2,
-                failed: 0
-            }
-        );
+        assert_eq!(tally.total(), Counts { passed: 2, failed: 0 });
         assert_eq!(tally.unsuccessful(), ["crashed"]);
         Ok(())
     }

@@ -26,18 +26,12 @@ pub struct Options {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<()> {
     // Before half an hour of tests, not after it.
-    let root = if options.no_root {
-        None
-    } else {
-        Some(reach_root()?)
-    };
+    let root = if options.no_root { None } else { Some(reach_root()?) };
     setup::for_build()?;
     let mut tally = Tally::default();
     if !options.root_only {
         let mut cargo = workspace::cargo();
-        cargo
-            .args(["test", "--no-fail-fast", "--"])
-            .args(&options.filter);
+        cargo.args(["test", "--no-fail-fast", "--"]).args(&options.filter);
         tally.run("without root", &mut cargo)?;
     }
     let rooted = root.map_or(Ok(()), |root| run_root_suites(root, options, &mut tally));
@@ -49,10 +43,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let total = tally.total();
     if total.passed + total.failed == 0 {
-        bail!(
-            "no test ran; is there one whose name contains {:?}?",
-            options.filter
-        );
+        bail!("no test ran; is there one whose name contains {:?}?", options.filter);
     }
     Ok(())
 }
@@ -79,9 +70,7 @@ fn run_root_suites(root: Root, options: &Options, tally: &mut Tally) -> Result<(
         for name in ["RUST_BACKTRACE", "RUST_LOG", "PROPTEST_CASES", "CI"] {
             variables.extend(env::var_os(name).map(|value| (name, value)));
         }
-        let variables = variables
-            .iter()
-            .map(|(name, value)| (*name, OsStr::new(value)));
+        let variables = variables.iter().map(|(name, value)| (*name, OsStr::new(value)));
         let mut tests = root.command(&suite.path, variables);
         tests.current_dir(&suite.package_dir).args(&options.filter);
         tally.run(&format!("{} (root)", suite.name), &mut tests)?;

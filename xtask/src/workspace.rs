@@ -49,9 +49,7 @@ pub fn cargo() -> Command {
 
 /// Runs a `cargo build` or `cargo test --no-run` and returns the programs that it made.
 pub fn executables(cargo: &mut Command) -> Result<Vec<Executable>> {
-    cargo
-        .arg("--message-format=json-render-diagnostics")
-        .stdout(Stdio::piped());
+    cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     crate::command::echo(cargo);
     let output = cargo
         .stderr(Stdio::inherit())

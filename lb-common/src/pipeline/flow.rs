@@ -1,13 +1,13 @@
-//! Flows: a handle on an entry, whether it still goes, what is noted in it, and how it graduates.
+//! Flows: a handle on an entry, whether it still goes, and what is noted in it.
 
-use super::{Family, FamilyTables, Tables, parse::Parsed};
+use super::{Family, FamilyTables, Tables, graduate, parse::Parsed};
 use crate::{
     addr::{Address, Port},
     checksum::Delta,
     hook::Hook,
     packet::Packet,
     tables::{BackendRef, Egress, Emit, Flow, FlowKey, Half, State},
-    verdict::{DropReason, Event},
+    verdict::DropReason,
     wire::{L4, TcpFlags},
 };
 
@@ -20,9 +20,6 @@ pub enum Generation {
     Established,
 }
 
-/// Packets of the client that must follow a reply before a flow without a handshake graduates.
-pub const PACKETS_TO_GRADUATE: u8 = 3;
-
 /// A handle on an entry of the flow table.
 ///
 /// A raw pointer, because other CPUs read and write the same entry: there is no exclusive borrow of
@@ -30,7 +27,7 @@ pub const PACKETS_TO_GRADUATE: u8 = 3;
 #[derive(Clone, Copy)]
 pub struct FlowRef<A> {
     entry: *mut Flow<A>,
-    generation: Generation,
+    pub(super) generation: Generation,
 }
 
 macro_rules! reads {
@@ -134,6 +131,16 @@ impl<A: Address> FlowRef<A> {
         }
     }
 
+    /// Whether this is the reverse half of the flow whose forward half has this key. It is not when
+    /// the flow's own was evicted and another flow of the same client claimed the replies' tuple.
+    #[inline(always)]
+    pub(super) fn answers(self, key: &FlowKey<A>) -> bool {
+        self.destination() == key.source
+            && self.destination_port() == key.source_port
+            && self.source() == key.destination
+            && self.source_port() == key.destination_port
+    }
+
     #[inline(always)]
     fn add_state(self, bits: u8) {
         // SAFETY: as in `new`; a 1-byte store.
@@ -148,7 +155,7 @@ impl<A: Address> FlowRef<A> {
     }
 
     #[inline(always)]
-    fn add_packet(self) {
+    pub(super) fn add_packet(self) {
         // SAFETY: as in `new`; a 1-byte store.
         unsafe { (*self.entry).packets = (*self.entry).packets.wrapping_add(1) }
     }
@@ -205,8 +212,8 @@ fn is_closed<A: Family, T: FamilyTables<A>>(
         return true;
     }
     match tables.find(&reverse_key(hook, flow, key)) {
-        Some(reverse) => reverse.state() & State::RST != 0,
-        None => true,
+        Some(reverse) if reverse.answers(key) => reverse.state() & State::RST != 0,
+        _ => true,
     }
 }
 
@@ -223,7 +230,7 @@ pub const fn reverse_hook(hook: Hook, through_stack: bool) -> Hook {
 
 /// The key of the other half, from a forward half.
 #[inline(always)]
-fn reverse_key<A: Family>(hook: Hook, flow: FlowRef<A>, key: &FlowKey<A>) -> FlowKey<A> {
+pub(super) fn reverse_key<A: Family>(hook: Hook, flow: FlowRef<A>, key: &FlowKey<A>) -> FlowKey<A> {
     let mut reverse = *key;
     reverse.role = reverse_hook(hook, flow.emits(Emit::Stack)) as u8;
     reverse.source = flow.destination();
@@ -238,7 +245,9 @@ fn reverse_key<A: Family>(hook: Hook, flow: FlowRef<A>, key: &FlowKey<A>) -> Flo
 pub fn forget<A: Family, T: FamilyTables<A>>(tables: &T, hook: Hook, key: &FlowKey<A>) {
     if let Some(flow) = tables.find(key) {
         let reverse = reverse_key(hook, flow, key);
-        tables.remove(&reverse);
+        if tables.find(&reverse).is_some_and(|reverse| reverse.answers(key)) {
+            tables.remove(&reverse);
+        }
         tables.remove(key);
     }
 }
@@ -261,99 +270,10 @@ pub fn note<A: Family, T: Tables + FamilyTables<A>>(
         return;
     }
     if flow.is_forward() {
-        graduate(tables, hook, parsed, key, flow);
+        graduate::graduate(tables, hook, parsed, key, flow);
     } else if parsed.flags.accepts() {
         flow.accept(parsed.sequence);
     } else if flow.state() & State::REPLIED == 0 {
         flow.add_state(State::REPLIED);
     }
-}
-
-/// Moves a flow to the generation that evicts nothing, once its client has proven itself: by
-/// acknowledging the SYN-ACK (a spoofed flood never sees it), or by going on after a reply.
-///
-/// Both halves are written there before either is removed here, so that a lookup finds one always.
-/// The reverse half goes first: if there is room for it alone, the forward half stays where it is
-/// and tries again, and neither is lost.
-#[inline(always)]
-fn graduate<A: Family, T: Tables + FamilyTables<A>>(
-    tables: &T,
-    hook: Hook,
-    parsed: &Parsed<A>,
-    key: &FlowKey<A>,
-    flow: FlowRef<A>,
-) {
-    let reverse_key = reverse_key(hook, flow, key);
-    let Some(reverse) = tables.find(&reverse_key) else {
-        restore_reverse(tables, key, flow, &reverse_key);
-        return;
-    };
-    if !has_proven_itself(tables, parsed, flow, reverse) {
-        return;
-    }
-    let reverse_moved =
-        reverse.generation == Generation::Established || tables.establish(&reverse_key, reverse);
-    if !reverse_moved || !tables.establish(key, flow) {
-        tables.count(Event::GraduationFull as u32);
-        return;
-    }
-    tables.remove_new(key);
-    tables.remove_new(&reverse_key);
-    tables.count(Event::FlowGraduated as u32);
-}
-
-/// Makes the reverse half, which was evicted, again from the forward half. Without it the client
-/// would never see a reply again, and its packets would keep the forward half alive.
-#[inline(always)]
-fn restore_reverse<A: Family, T: FamilyTables<A>>(
-    tables: &T,
-    key: &FlowKey<A>,
-    flow: FlowRef<A>,
-    reverse_key: &FlowKey<A>,
-) {
-    let Some(mut draft) = tables.draft() else {
-        return;
-    };
-    // SAFETY: `draft` is this CPU's own, and `flow` isn't in it: a fresh flow never gets here.
-    let reverse = unsafe { &mut draft.as_mut().reverse };
-    reverse.source = key.destination;
-    reverse.destination = key.source;
-    reverse.source_port = key.destination_port;
-    reverse.destination_port = key.source_port;
-    reverse.address_delta = flow.address_delta().inverse();
-    reverse.port_delta = flow.port_delta().inverse();
-    reverse.backend = flow.backend();
-    reverse.service = flow.service();
-    reverse.last_seen = flow.last_seen();
-    reverse.sequence = 0;
-    reverse.half = Half::Reverse as u8;
-    reverse.emit = flow.emit();
-    reverse.state = 0;
-    reverse.packets = 0;
-    reverse.egress.clear();
-    // If it is taken, another CPU was faster, or another flow has the reply's tuple by now.
-    let _ = tables.claim(reverse_key, reverse);
-}
-
-#[inline(always)]
-fn has_proven_itself<A: Family, T: Tables>(
-    tables: &T,
-    parsed: &Parsed<A>,
-    flow: FlowRef<A>,
-    reverse: FlowRef<A>,
-) -> bool {
-    let state = reverse.state();
-    if state & State::REPLIED == 0 {
-        return false;
-    }
-    if let L4::Tcp = parsed.l4 {
-        return state & State::ACCEPTED != 0
-            && parsed.flags.any(TcpFlags::ACK)
-            && parsed.acknowledgment == reverse.sequence().wrapping_add(1);
-    }
-    if flow.packets() < PACKETS_TO_GRADUATE {
-        flow.add_packet();
-        return false;
-    }
-    tables.graduates_udp()
 }

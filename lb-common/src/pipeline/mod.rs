@@ -13,6 +13,7 @@ mod begin;
 mod choose;
 mod family;
 mod flow;
+mod graduate;
 mod ours;
 mod parse;
 mod rewrite;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use lb_common::{
     addr::Port,
+    tables::Half,
     verdict::{Event, Verdict},
+    wire::L4,
 };
 use lb_tests::{
     lab::cast::OUTSIDE,
@@ -108,4 +110,51 @@ fn source_ports_are_in_their_range_and_no_two_flows_share_a_reply() {
         let reverse = world.entries(family).iter().filter(|e| !e.forward).count();
         assert_eq!(reverse, replies.len());
     });
+}
+
+/// Only an eviction brings this about: the reply's entry of one flow is lost, and another flow
+/// claims the same tuple before the first one's next packet.
+#[test]
+fn a_flow_whose_replies_another_one_has_taken_over_gets_a_port_of_its_own() {
+    each(|family, l4| {
+        let world = World::new(&[LOCAL]);
+        let ask = |front, tcp_flags| {
+            let question = carrying(request(family, l4, POD, front), l4, tcp_flags);
+            world.send(POD_IN, &question)
+        };
+        let first = ask(Front::Cluster, flags::SYN);
+        world.evict(family, Half::Reverse);
+        let second = ask(Front::OtherCluster, flags::SYN);
+        assert_eq!(first.tuple(), second.tuple());
+
+        // The packet that finds it out, and the one that begins anew.
+        ask(Front::Cluster, flags::SYN);
+        ask(Front::Cluster, flags::SYN);
+        for front in [Front::Cluster, Front::OtherCluster] {
+            let asked = ask(front, flags::ACK);
+            let answer = world.send(POD_OUT, &reply(family, l4, asked.tuple()));
+            let client = POD.socket(family, CLIENT_PORT);
+            assert_eq!(answer.tuple(), (front.socket(family), client));
+        }
+        assert_eq!(world.entries(family).len(), 4);
+    });
+}
+
+#[test]
+fn the_end_of_a_flow_does_not_take_along_the_replies_of_another() {
+    for family in lb_tests::lab::cast::Family::BOTH {
+        let world = World::new(&[LOCAL]);
+        let ask = |front, tcp_flags| {
+            let question = request(family, L4::Tcp, POD, front).tcp(tcp_flags);
+            world.send(POD_IN, &question)
+        };
+        ask(Front::Cluster, flags::SYN);
+        world.evict(family, Half::Reverse);
+        let second = ask(Front::OtherCluster, flags::SYN);
+        // A repeated SYN finds no reply's entry of its own and begins anew.
+        let anew = ask(Front::Cluster, flags::SYN);
+        assert_ne!(anew.tuple(), second.tuple());
+        let answer = world.send(POD_OUT, &reply(family, L4::Tcp, second.tuple()));
+        assert_eq!(answer.tuple().0, Front::OtherCluster.socket(family));
+    }
 }

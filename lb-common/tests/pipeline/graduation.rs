@@ -2,13 +2,14 @@
 //! there, and a table that is full stops no traffic.
 
 use lb_common::{
+    addr::Ipv6,
     pipeline::Generation,
-    tables::Half,
+    tables::{Backend, Half},
     verdict::{Event, Verdict},
     wire::L4,
 };
 use lb_tests::{
-    lab::cast::Family,
+    lab::cast::{Family, pod},
     packet::{Packet, flags},
 };
 
@@ -59,14 +60,6 @@ impl Dialogue {
         self.ask(|packet| packet.tcp(flags::ACK).sequence(1_001, acknowledged))
     }
 
-    /// Panics unless the packet was translated and these events happened.
-    #[track_caller]
-    fn translated(&self, sent: &Sent, events: &[u32]) {
-        assert_eq!(sent.outcome, Ok(Verdict::Stack));
-        let counted: Vec<_> = sent.counted.keys().copied().filter(|at| *at >= 24).collect();
-        assert_eq!(counted, events);
-    }
-
     #[track_caller]
     fn is_in(&self, generation: Generation) {
         let entries = self.world.entries(self.family);
@@ -77,14 +70,22 @@ impl Dialogue {
     }
 }
 
+/// Panics unless the packet was translated and these events happened.
+#[track_caller]
+fn translated(sent: &Sent, events: &[u32]) {
+    assert_eq!(sent.outcome, Ok(Verdict::Stack));
+    let counted: Vec<_> = sent.counted.keys().copied().filter(|at| *at >= 24).collect();
+    assert_eq!(counted, events);
+}
+
 #[test]
 fn a_client_that_acknowledges_the_syn_ack_graduates() {
     for family in Family::BOTH {
         let dialogue = Dialogue::new(family, L4::Tcp);
         dialogue.syn();
-        dialogue.translated(&dialogue.syn_ack(), &[]);
+        translated(&dialogue.syn_ack(), &[]);
         dialogue.is_in(Generation::New);
-        dialogue.translated(&dialogue.ack(SYN_ACK_SEQUENCE.wrapping_add(1)), &GRADUATED);
+        translated(&dialogue.ack(SYN_ACK_SEQUENCE.wrapping_add(1)), &GRADUATED);
         dialogue.is_in(Generation::Established);
     }
 }
@@ -94,17 +95,17 @@ fn neither_a_mere_syn_ack_nor_a_wrong_acknowledgment_is_proof() {
     for family in Family::BOTH {
         let dialogue = Dialogue::new(family, L4::Tcp);
         dialogue.syn();
-        dialogue.translated(&dialogue.ack(1), &[]);
+        translated(&dialogue.ack(1), &[]);
         dialogue.syn_ack();
         for wrong in [SYN_ACK_SEQUENCE, 1, 2, 0x8000_0000] {
             for _ in 0..10 {
-                dialogue.translated(&dialogue.ack(wrong), &[]);
+                translated(&dialogue.ack(wrong), &[]);
             }
         }
         // The right number, but nothing that says it counts.
         let right = SYN_ACK_SEQUENCE.wrapping_add(1);
         let sent = dialogue.ask(|packet| packet.tcp(flags::PSH).sequence(1_001, right));
-        dialogue.translated(&sent, &[]);
+        translated(&sent, &[]);
         dialogue.is_in(Generation::New);
     }
 }
@@ -116,8 +117,8 @@ fn the_last_syn_ack_is_the_one_to_acknowledge() {
         dialogue.syn();
         dialogue.answer(|packet| packet.sequence(5_000, 1_001));
         dialogue.syn_ack();
-        dialogue.translated(&dialogue.ack(5_001), &[]);
-        dialogue.translated(&dialogue.ack(0), &GRADUATED);
+        translated(&dialogue.ack(5_001), &[]);
+        translated(&dialogue.ack(0), &GRADUATED);
     }
 }
 
@@ -146,11 +147,11 @@ fn udp_graduates_when_the_client_goes_on_after_a_reply() {
         dialogue.is_in(Generation::New);
         dialogue.answer(|packet| packet);
         for _ in 0..3 {
-            dialogue.translated(&dialogue.syn(), &[]);
+            translated(&dialogue.syn(), &[]);
             dialogue.answer(|packet| packet);
         }
         dialogue.is_in(Generation::New);
-        dialogue.translated(&dialogue.syn(), &GRADUATED);
+        translated(&dialogue.syn(), &GRADUATED);
         dialogue.is_in(Generation::Established);
     }
 }
@@ -163,11 +164,11 @@ fn udp_stays_while_its_quota_is_used_up_and_moves_when_there_is_room() {
         dialogue.syn();
         dialogue.answer(|packet| packet);
         for _ in 0..300 {
-            dialogue.translated(&dialogue.syn(), &[]);
+            translated(&dialogue.syn(), &[]);
         }
         dialogue.is_in(Generation::New);
         dialogue.world.tables.config.graduate_udp = 1;
-        dialogue.translated(&dialogue.syn(), &GRADUATED);
+        translated(&dialogue.syn(), &GRADUATED);
     }
 }
 
@@ -194,9 +195,9 @@ fn when_the_table_is_full_the_flow_stays_and_traffic_goes_on() {
     each(|family, l4| {
         let mut dialogue = Dialogue::new(family, l4);
         dialogue.world.tables.established_limit = 0;
-        dialogue.translated(&prove(&dialogue), &FULL);
+        translated(&prove(&dialogue), &FULL);
         dialogue.is_in(Generation::New);
-        dialogue.translated(&dialogue.answer(|packet| packet), &[]);
+        translated(&dialogue.answer(|packet| packet), &[]);
 
         dialogue.world.tables.established_limit = 2;
         let next = dialogue.ask(|packet| carrying(packet, l4, flags::ACK));
@@ -212,16 +213,13 @@ fn when_there_is_room_for_one_half_only_neither_is_lost() {
     each(|family, l4| {
         let mut dialogue = Dialogue::new(family, l4);
         dialogue.world.tables.established_limit = 1;
-        dialogue.translated(&prove(&dialogue), &FULL);
+        translated(&prove(&dialogue), &FULL);
 
         // A changed selection would show if the flow had to be chosen again.
         let forward = dialogue.world.half(family, Half::Forward);
-        let other = lb_tests::lab::cast::pod(2, 2);
-        let line = lb_common::tables::Backend {
-            address: lb_common::addr::Ipv6::from_wire([1, 2]),
-            generation: 1,
-            ..lb_common::tables::Backend::default()
-        };
+        let other = pod(2, 2);
+        let line =
+            Backend { address: Ipv6::from_wire([1, 2]), generation: 1, ..Backend::default() };
         let id = dialogue.world.backend(other, family, l4).id;
         dialogue.world.tables.backends.insert(id, line);
         dialogue.world.choose_from(Front::Cluster, family, l4, &[other]);
@@ -229,7 +227,7 @@ fn when_there_is_room_for_one_half_only_neither_is_lost() {
             let next = dialogue.ask(|packet| carrying(packet, l4, flags::ACK));
             assert_eq!(next.outcome, Ok(Verdict::Stack));
             assert_eq!(next.tuple(), forward.becomes);
-            dialogue.translated(&dialogue.answer(|packet| packet), &[]);
+            translated(&dialogue.answer(|packet| packet), &[]);
         }
 
         dialogue.world.tables.established_limit = 2;
@@ -237,7 +235,7 @@ fn when_there_is_room_for_one_half_only_neither_is_lost() {
             L4::Tcp => packet.tcp(flags::ACK).sequence(1_001, 0),
             L4::Udp => packet,
         });
-        dialogue.translated(&next, &GRADUATED);
+        translated(&next, &GRADUATED);
         dialogue.is_in(Generation::Established);
     });
 }

@@ -7,6 +7,7 @@
 mod agreement;
 mod collisions;
 mod drops;
+mod drops_midway;
 mod flows;
 mod graduation;
 mod hairpin;

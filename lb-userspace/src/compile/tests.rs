@@ -1,3 +1,5 @@
+//! What the tables say for given Services, endpoints and nodes.
+
 mod properties;
 
 use std::sync::Arc;

@@ -49,11 +49,7 @@ impl Family {
 
     /// The family of an address.
     pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() {
-            Self::V4
-        } else {
-            Self::V6
-        }
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 }
 
@@ -119,10 +115,7 @@ impl Host {
 
 /// Node `number`, from 1 to [`MAX_NODES`].
 pub const fn node(number: u8) -> Host {
-    assert!(
-        number >= 1 && number <= MAX_NODES,
-        "the cast has nodes 1 to 9"
-    );
+    assert!(number >= 1 && number <= MAX_NODES, "the cast has nodes 1 to 9");
     Host {
         name: Name::Node(number),
         mac: Mac([0x02, 0, 0, 0, 1, number]),
@@ -135,24 +128,12 @@ pub const fn node(number: u8) -> Host {
 /// its IPv6 address shows the number in decimal digits: pod 12 ends in `::12`.
 pub const fn pod(node: u8, number: u8) -> Host {
     assert!(node >= 1 && node <= MAX_NODES, "the cast has nodes 1 to 9");
-    assert!(
-        number >= 1 && number <= MAX_PODS,
-        "the cast has pods 1 to 250 on a node"
-    );
+    assert!(number >= 1 && number <= MAX_PODS, "the cast has pods 1 to 250 on a node");
     Host {
         name: Name::Pod(node, number),
         mac: Mac([0x02, 0, 0, node, 2, number]),
         v4: Ipv4Addr::new(10, 244, node, number),
-        v6: Ipv6Addr::new(
-            0xfd00,
-            0x244,
-            node as u16,
-            0,
-            0,
-            0,
-            0,
-            decimal_as_hex(number),
-        ),
+        v6: Ipv6Addr::new(0xfd00, 0x244, node as u16, 0, 0, 0, 0, decimal_as_hex(number)),
     }
 }
 
@@ -199,10 +180,7 @@ mod tests {
         assert_eq!(host.v4.to_string(), "10.244.2.123");
         assert_eq!(host.v6.to_string(), "fd00:244:2::123");
         assert_eq!(service(Family::V6, 10).to_string(), "fd00:96::10");
-        assert_eq!(
-            OUTSIDE.socket(Family::V6, 80).to_string(),
-            "[2001:db8:1::10]:80"
-        );
+        assert_eq!(OUTSIDE.socket(Family::V6, 80).to_string(), "[2001:db8:1::10]:80");
     }
 
     #[test]

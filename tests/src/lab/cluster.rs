@@ -87,12 +87,7 @@ fn check_size(what: &'static str, asked: u8, least: u8, limit: u8) -> Result<()>
     if (least..=limit).contains(&asked) {
         return Ok(());
     }
-    Err(Error::Size {
-        what,
-        asked,
-        least,
-        limit,
-    })
+    Err(Error::Size { what, asked, least, limit })
 }
 
 impl Cluster {
@@ -144,9 +139,7 @@ impl Cluster {
     }
 
     fn namespace(&self, name: &str) -> &Namespace {
-        self.lab
-            .namespace(name)
-            .unwrap_or_else(|error| panic!("{error}"))
+        self.lab.namespace(name).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn nodes(&self) -> std::ops::RangeInclusive<u8> {
@@ -168,8 +161,7 @@ impl Cluster {
             }
         }
         let settings = self.plan.node_settings();
-        self.nodes()
-            .try_for_each(|node| self.node(node).sysctl(&settings))
+        self.nodes().try_for_each(|node| self.node(node).sysctl(&settings))
     }
 
     fn set_checksum_offload(&self) -> Result<()> {
@@ -178,8 +170,7 @@ impl Cluster {
             return Ok(());
         }
         for end in self.plan.veths().iter().flat_map(|veth| [&veth.a, &veth.b]) {
-            self.lab
-                .set_checksum_offload(&end.namespace, &end.interface, false)?;
+            self.lab.set_checksum_offload(&end.namespace, &end.interface, false)?;
         }
         Ok(())
     }

@@ -31,15 +31,9 @@ fn feed(mut command: Command, input: &str) -> Result<String> {
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ");
-    let start = |source| Error::Start {
-        program: program.clone(),
-        source,
-    };
+    let start = |source| Error::Start { program: program.clone(), source };
 
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that has already failed no longer reads; its own message says more than EPIPE.

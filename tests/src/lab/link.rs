@@ -29,19 +29,12 @@ pub struct End {
 impl End {
     /// An end with a fixed link-layer address.
     pub fn new(namespace: impl fmt::Display, interface: impl Into<String>, mac: Mac) -> Self {
-        Self {
-            mac: Some(mac),
-            ..Self::anonymous(namespace, interface)
-        }
+        Self { mac: Some(mac), ..Self::anonymous(namespace, interface) }
     }
 
     /// An end whose link-layer address nobody will look at.
     pub fn anonymous(namespace: impl fmt::Display, interface: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.to_string(),
-            interface: interface.into(),
-            mac: None,
-        }
+        Self { namespace: namespace.to_string(), interface: interface.into(), mac: None }
     }
 }
 
@@ -61,10 +54,7 @@ impl Veth {
     pub(super) fn command(&self, namespace_a: &str, namespace_b: &str) -> String {
         let mtu = self.mtu;
         let end = |end: &End, namespace: &str| {
-            let mac = end
-                .mac
-                .map(|mac| format!(" address {mac}"))
-                .unwrap_or_default();
+            let mac = end.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
             format!("name {}{mac} mtu {mtu} netns {namespace}", end.interface)
         };
         let (a, b) = (end(&self.a, namespace_a), end(&self.b, namespace_b));
@@ -92,7 +82,7 @@ pub(super) fn wait_until_running(namespace: &Namespace) -> Result<()> {
                 after: DEADLINE,
             });
         }
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1)); // tidy: polls with a deadline
     }
 }
 

@@ -84,11 +84,7 @@ impl Lab {
             return Err(Error::NotRoot);
         }
         remove_all(|full_name| RunId::owner(full_name).is_some_and(|owner| !owner.is_alive()))?;
-        Ok(Self {
-            run,
-            namespaces: BTreeMap::new(),
-            keep: false,
-        })
+        Ok(Self { run, namespaces: BTreeMap::new(), keep: false })
     }
 
     /// Adds namespaces, each with `lo` up. Names are of small letters, digits and `-`.
@@ -96,18 +92,14 @@ impl Lab {
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if let Some(bad) = names.iter().find(|n| n.is_empty() || !n.chars().all(plain)) {
-            return Err(Error::Name {
-                name: (*bad).to_owned(),
-            });
+            return Err(Error::Name { name: (*bad).to_owned() });
         }
         let full_names: Vec<_> = names.iter().map(|name| self.run.namespace(name)).collect();
-        let script = full_names
-            .iter()
-            .fold(String::new(), |script, n| script + "netns add " + n + "\n");
+        let script =
+            full_names.iter().fold(String::new(), |script, n| script + "netns add " + n + "\n");
         command::ip_batch(&[], &script)?;
         for (name, full_name) in names.iter().zip(full_names) {
-            self.namespaces
-                .insert((*name).to_owned(), Namespace::open(name, full_name)?);
+            self.namespaces.insert((*name).to_owned(), Namespace::open(name, full_name)?);
         }
         for name in names {
             let namespace = self.namespace(name)?;
@@ -121,12 +113,7 @@ impl Lab {
     pub fn namespace(&self, name: &str) -> Result<&Namespace> {
         self.namespaces.get(name).ok_or_else(|| Error::Unknown {
             name: name.to_owned(),
-            known: self
-                .namespaces
-                .keys()
-                .cloned()
-                .collect::<Vec<_>>()
-                .join(", "),
+            known: self.namespaces.keys().cloned().collect::<Vec<_>>().join(", "),
         })
     }
 
@@ -150,9 +137,7 @@ impl Lab {
     /// sockets carry unfinished checksums; without it, they must be right at every hop.
     pub fn set_checksum_offload(&self, name: &str, interface: &str, on: bool) -> Result<()> {
         let state = if on { "on" } else { "off" };
-        self.namespace(name)?
-            .output("ethtool", &["-K", interface, "tx", state])
-            .map(drop)
+        self.namespace(name)?.output("ethtool", &["-K", interface, "tx", state]).map(drop)
     }
 
     /// Waits until all interfaces that were set up can carry packets, in all namespaces.
@@ -165,9 +150,7 @@ impl Lab {
     /// this process has ended.
     pub fn keep(mut self) -> Vec<String> {
         self.keep = true;
-        self.namespaces()
-            .map(|namespace| namespace.full_name().to_owned())
-            .collect()
+        self.namespaces().map(|namespace| namespace.full_name().to_owned()).collect()
     }
 }
 
@@ -186,10 +169,8 @@ impl Drop for Lab {
 /// Removes the namespaces that match. Other labs may be doing the same; gone is gone.
 fn remove_all(matches: impl Fn(&str) -> bool) -> Result<()> {
     for full_name in namespace::all()?.iter().filter(|name| matches(name)) {
-        namespace::remove(full_name).map_err(|source| Error::Remove {
-            namespace: full_name.clone(),
-            source,
-        })?;
+        namespace::remove(full_name)
+            .map_err(|source| Error::Remove { namespace: full_name.clone(), source })?;
     }
     Ok(())
 }

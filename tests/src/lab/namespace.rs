@@ -39,11 +39,7 @@ impl Namespace {
     pub(super) fn open(name: &str, full_name: String) -> Result<Self> {
         let path = path_of(&full_name);
         let file = File::open(&path).map_err(|source| Error::Open { path, source })?;
-        Ok(Self {
-            name: name.to_owned(),
-            full_name,
-            file: Arc::new(file),
-        })
+        Ok(Self { name: name.to_owned(), full_name, file: Arc::new(file) })
     }
 
     /// Its name in the lab: `node1`.
@@ -64,16 +60,10 @@ impl Namespace {
     /// Moves the current thread in, until the guard is dropped. Guards nest: each goes back to where
     /// its thread was before. Sockets and processes made meanwhile stay inside for good.
     pub fn enter(&self) -> Result<Entered> {
-        let fail = |source| Error::Enter {
-            namespace: self.full_name.clone(),
-            source,
-        };
+        let fail = |source| Error::Enter { namespace: self.full_name.clone(), source };
         let previous = File::open("/proc/thread-self/ns/net").map_err(fail)?;
         setns(&*self.file, CloneFlags::CLONE_NEWNET).map_err(|e| fail(e.into()))?;
-        Ok(Entered {
-            previous,
-            stays_on_its_thread: PhantomData,
-        })
+        Ok(Entered { previous, stays_on_its_thread: PhantomData })
     }
 
     /// Runs `work` on a fresh thread inside, and waits for it. A panic in `work` goes on in the caller.
@@ -161,23 +151,14 @@ pub(super) fn remove(full_name: &str) -> io::Result<()> {
 
 /// All named namespaces of the machine, by full name.
 pub(super) fn all() -> Result<Vec<String>> {
-    let list = |source| Error::List {
-        path: DIRECTORY.into(),
-        source,
-    };
+    let list = |source| Error::List { path: DIRECTORY.into(), source };
     let entries = match fs::read_dir(DIRECTORY) {
         // The first `ip netns add` since boot makes it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(list)?,
     };
     entries
-        .map(|entry| {
-            Ok(entry
-                .map_err(list)?
-                .file_name()
-                .to_string_lossy()
-                .into_owned())
-        })
+        .map(|entry| Ok(entry.map_err(list)?.file_name().to_string_lossy().into_owned()))
         .collect()
 }
 

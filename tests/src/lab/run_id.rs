@@ -14,11 +14,7 @@ use super::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RunId {
     /// Belongs to a process and goes with it.
-    Owned {
-        pid: u32,
-        started: u64,
-        sequence: u32,
-    },
+    Owned { pid: u32, started: u64, sequence: u32 },
     /// Has been given a name, and may outlive the process.
     Named(String),
 }
@@ -29,11 +25,7 @@ impl RunId {
         static SEQUENCE: AtomicU32 = AtomicU32::new(0);
         let pid = std::process::id();
         let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        Self::Owned {
-            pid,
-            started: started(pid).unwrap_or(0),
-            sequence,
-        }
+        Self::Owned { pid, started: started(pid).unwrap_or(0), sequence }
     }
 
     /// One with a fixed name. Fails if the name could be taken for another lab's.
@@ -41,9 +33,7 @@ impl RunId {
         // No `-`: lab `a` must not match the namespaces of lab `a-b`.
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         if name.is_empty() || !name.chars().all(plain) {
-            return Err(Error::Name {
-                name: name.to_owned(),
-            });
+            return Err(Error::Name { name: name.to_owned() });
         }
         Ok(Self::Named(name.to_owned()))
     }
@@ -73,9 +63,7 @@ impl RunId {
     /// Whether the owning process is still there. A named run always counts as alive.
     pub(super) fn is_alive(&self) -> bool {
         match self {
-            Self::Owned {
-                pid, started: then, ..
-            } => started(*pid) == Some(*then),
+            Self::Owned { pid, started: then, .. } => started(*pid) == Some(*then),
             Self::Named(_) => true,
         }
     }
@@ -84,11 +72,7 @@ impl RunId {
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Owned {
-                pid,
-                started,
-                sequence,
-            } => write!(f, "{pid}.{started}.{sequence}"),
+            Self::Owned { pid, started, sequence } => write!(f, "{pid}.{started}.{sequence}"),
             Self::Named(name) => f.write_str(name),
         }
     }
@@ -99,12 +83,7 @@ fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // proc(5): field 22, counted from the pid. The second, the program's name in parentheses, may hold
     // blanks and parentheses itself, so counting starts behind the last closing one, at field 3.
-    stat.rsplit_once(')')?
-        .1
-        .split_ascii_whitespace()
-        .nth(22 - 3)?
-        .parse()
-        .ok()
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -120,14 +99,7 @@ mod tests {
 
     #[test]
     fn names_of_others_have_no_owner() {
-        for name in [
-            "lb-demo-node1",
-            "blue",
-            "lb-",
-            "lb-1.2-x",
-            "lb-1.2.3.4-x",
-            "lb-1.2.3",
-        ] {
+        for name in ["lb-demo-node1", "blue", "lb-", "lb-1.2-x", "lb-1.2.3.4-x", "lb-1.2.3"] {
             assert_eq!(RunId::owner(name), None, "{name}");
         }
     }
@@ -135,23 +107,12 @@ mod tests {
     #[test]
     fn a_reused_process_id_does_not_keep_leftovers_alive() {
         let pid = std::process::id();
-        assert!(
-            !RunId::Owned {
-                pid,
-                started: 1,
-                sequence: 0
-            }
-            .is_alive()
-        );
+        assert!(!RunId::Owned { pid, started: 1, sequence: 0 }.is_alive());
     }
 
     #[test]
     fn a_lab_is_not_taken_for_another_whose_name_begins_alike() {
-        let run = RunId::Owned {
-            pid: 1,
-            started: 2,
-            sequence: 3,
-        };
+        let run = RunId::Owned { pid: 1, started: 2, sequence: 3 };
         assert!(!run.owns("lb-1.2.33-node1"));
         assert!(run.owns("lb-1.2.3-node1"));
         assert!(RunId::named("a-b").is_err());

@@ -71,27 +71,17 @@ impl Plan {
 
     /// Every cable.
     pub(super) fn veths(&self) -> Vec<Veth> {
-        let veth = |a, b| Veth {
-            a,
-            b,
-            mtu: self.mtu,
-        };
+        let veth = |a, b| Veth { a, b, mtu: self.mtu };
         let uplink = |host: Host| {
             let port = End::anonymous(FABRIC, format!("to-{}", host.name));
             veth(End::new(host.name, "eth0", host.mac), port)
         };
-        let uplinks = std::iter::once(OUTSIDE)
-            .chain((1..=self.nodes).map(cast::node))
-            .map(uplink);
+        let uplinks = std::iter::once(OUTSIDE).chain((1..=self.nodes).map(cast::node)).map(uplink);
         let pods = self.all_pods().map(|(node, number)| {
             let pod = cast::pod(node, number);
             let host_side = cast::host_side(node, number);
             veth(
-                End::new(
-                    cast::node(node).name,
-                    host_side,
-                    cast::gateway_mac(node, number),
-                ),
+                End::new(cast::node(node).name, host_side, cast::gateway_mac(node, number)),
                 End::new(pod.name, "eth0", pod.mac),
             )
         });
@@ -115,16 +105,8 @@ impl Plan {
     pub(super) fn fabric_script(&self) -> String {
         let mut script =
             String::from("link add br0 type bridge mcast_snooping 0\nlink set br0 up\n");
-        for end in self
-            .veths()
-            .into_iter()
-            .map(|veth| veth.b)
-            .filter(|b| b.namespace == FABRIC)
-        {
-            line(
-                &mut script,
-                format_args!("link set {} master br0 up", end.interface),
-            );
+        for end in self.veths().into_iter().map(|veth| veth.b).filter(|b| b.namespace == FABRIC) {
+            line(&mut script, format_args!("link set {} master br0 up", end.interface));
         }
         script
     }
@@ -137,30 +119,15 @@ impl Plan {
             let pod = cast::pod(node, number);
             let veth = cast::host_side(node, number);
             line(&mut script, format_args!("link set {veth} up"));
-            line(
-                &mut script,
-                format_args!("address add {GATEWAY_V6}/64 dev {veth} nodad"),
-            );
-            line(
-                &mut script,
-                format_args!("route add {}/32 dev {veth}", pod.v4),
-            );
-            line(
-                &mut script,
-                format_args!("route add {}/128 dev {veth}", pod.v6),
-            );
+            line(&mut script, format_args!("address add {GATEWAY_V6}/64 dev {veth} nodad"));
+            line(&mut script, format_args!("route add {}/32 dev {veth}", pod.v4));
+            line(&mut script, format_args!("route add {}/128 dev {veth}", pod.v6));
         }
         for other in (1..=self.nodes).filter(|other| *other != node) {
             let gateway = cast::node(other);
             let ((v4, v4_length), (v6, v6_length)) = cast::pod_networks(other);
-            line(
-                &mut script,
-                format_args!("route add {v4}/{v4_length} via {}", gateway.v4),
-            );
-            line(
-                &mut script,
-                format_args!("route add {v6}/{v6_length} via {}", gateway.v6),
-            );
+            line(&mut script, format_args!("route add {v4}/{v4_length} via {}", gateway.v4));
+            line(&mut script, format_args!("route add {v6}/{v6_length} via {}", gateway.v6));
         }
         script
     }
@@ -170,14 +137,8 @@ impl Plan {
 pub(super) fn uplink_script(host: Host) -> String {
     let (v4_length, v6_length) = UPLINK_PREFIX;
     let mut script = String::from("link set eth0 up\n");
-    line(
-        &mut script,
-        format_args!("address add {}/{v4_length} dev eth0", host.v4),
-    );
-    line(
-        &mut script,
-        format_args!("address add {}/{v6_length} dev eth0 nodad", host.v6),
-    );
+    line(&mut script, format_args!("address add {}/{v4_length} dev eth0", host.v4));
+    line(&mut script, format_args!("address add {}/{v6_length} dev eth0 nodad", host.v6));
     script
 }
 
@@ -187,27 +148,12 @@ pub(super) fn pod_script(node: u8, number: u8) -> String {
     let pod = cast::pod(node, number);
     let mac = cast::gateway_mac(node, number);
     let mut script = String::from("link set eth0 up\n");
-    line(
-        &mut script,
-        format_args!("address add {}/32 dev eth0", pod.v4),
-    );
-    line(
-        &mut script,
-        format_args!("address add {}/128 dev eth0 nodad", pod.v6),
-    );
-    line(
-        &mut script,
-        format_args!("route add {GATEWAY_V4} dev eth0 scope link"),
-    );
+    line(&mut script, format_args!("address add {}/32 dev eth0", pod.v4));
+    line(&mut script, format_args!("address add {}/128 dev eth0 nodad", pod.v6));
+    line(&mut script, format_args!("route add {GATEWAY_V4} dev eth0 scope link"));
     for gateway in [GATEWAY_V4.to_string(), GATEWAY_V6.to_string()] {
-        line(
-            &mut script,
-            format_args!("neigh add {gateway} lladdr {mac} dev eth0 nud permanent"),
-        );
-        line(
-            &mut script,
-            format_args!("route add default via {gateway} dev eth0"),
-        );
+        line(&mut script, format_args!("neigh add {gateway} lladdr {mac} dev eth0 nud permanent"));
+        line(&mut script, format_args!("route add default via {gateway} dev eth0"));
     }
     script
 }
@@ -223,13 +169,7 @@ mod tests {
 
     fn plan() -> Plan {
         let rp_filter = RpFilter::Strict;
-        Plan {
-            nodes: 2,
-            pods: 1,
-            mtu: 1500,
-            rp_filter,
-            checksum_offload: true,
-        }
+        Plan { nodes: 2, pods: 1, mtu: 1500, rp_filter, checksum_offload: true }
     }
 
     #[test]
@@ -237,9 +177,7 @@ mod tests {
         let veths = plan().veths();
         for name in plan().namespaces().iter().filter(|name| *name != FABRIC) {
             let ends = veths.iter().flat_map(|veth| [&veth.a, &veth.b]);
-            let count = ends
-                .filter(|e| e.namespace == *name && e.interface == "eth0")
-                .count();
+            let count = ends.filter(|e| e.namespace == *name && e.interface == "eth0").count();
             assert_eq!(count, 1, "{name}");
         }
     }
@@ -247,18 +185,9 @@ mod tests {
     #[test]
     fn a_node_routes_to_its_own_pods_and_to_the_networks_of_the_others() {
         let script = plan().node_script(1);
-        assert!(
-            script.contains("route add 10.244.1.1/32 dev veth-pod1-1\n"),
-            "{script}"
-        );
-        assert!(
-            script.contains("route add 10.244.2.0/24 via 192.0.2.2\n"),
-            "{script}"
-        );
-        assert!(
-            script.contains("route add fd00:244:2::/64 via 2001:db8:1::2\n"),
-            "{script}"
-        );
+        assert!(script.contains("route add 10.244.1.1/32 dev veth-pod1-1\n"), "{script}");
+        assert!(script.contains("route add 10.244.2.0/24 via 192.0.2.2\n"), "{script}");
+        assert!(script.contains("route add fd00:244:2::/64 via 2001:db8:1::2\n"), "{script}");
         assert!(!script.contains("via 192.0.2.1\n"), "{script}");
     }
 }

@@ -29,24 +29,13 @@ impl Endpoints {
             .chain([(1, 1), (1, 2), (2, 1), (2, 2)].map(|(node, number)| cast::pod(node, number)));
         let addresses = hosts
             .flat_map(|host| Family::BOTH.map(|family| host.ip(family)))
-            .chain(
-                [1, 2]
-                    .into_iter()
-                    .flat_map(|n| Family::BOTH.map(|f| cast::service(f, n))),
-            )
+            .chain([1, 2].into_iter().flat_map(|n| Family::BOTH.map(|f| cast::service(f, n))))
             .collect();
-        Self {
-            addresses,
-            ports: vec![80, 443, 8080, 30_080, 40_000, 40_001],
-        }
+        Self { addresses, ports: vec![80, 443, 8080, 30_080, 40_000, 40_001] }
     }
 
     fn of(&self, family: Family) -> Vec<IpAddr> {
-        self.addresses
-            .iter()
-            .copied()
-            .filter(|address| Family::of(*address) == family)
-            .collect()
+        self.addresses.iter().copied().filter(|address| Family::of(*address) == family).collect()
     }
 }
 
@@ -56,9 +45,7 @@ impl Endpoints {
 pub fn arbitrary(endpoints: &Endpoints) -> BoxedStrategy<Vec<u8>> {
     let sound = prop_oneof![packet(endpoints, Family::V4), packet(endpoints, Family::V6)]
         .prop_map(|packet| packet.build());
-    (sound, damage())
-        .prop_map(|(frame, damage)| damage.apply(frame))
-        .boxed()
+    (sound, damage()).prop_map(|(frame, damage)| damage.apply(frame)).boxed()
 }
 
 #[derive(Clone, Debug)]
@@ -102,16 +89,14 @@ fn packet(endpoints: &Endpoints, family: Family) -> impl Strategy<Value = Packet
         payload(),
         prop_oneof![7 => Just(0), 1 => 1..40usize],
     )
-        .prop_map(
-            move |(addresses, ports, link, network, transport, payload, trailer)| {
-                let packet = Packet::new(family)
-                    .addresses(addresses.0, addresses.1)
-                    .ports(ports.0, ports.1)
-                    .payload(&payload)
-                    .trailer(trailer);
-                transport.apply(network.apply(link.apply(packet)))
-            },
-        )
+        .prop_map(move |(addresses, ports, link, network, transport, payload, trailer)| {
+            let packet = Packet::new(family)
+                .addresses(addresses.0, addresses.1)
+                .ports(ports.0, ports.1)
+                .payload(&payload)
+                .trailer(trailer);
+            transport.apply(network.apply(link.apply(packet)))
+        })
 }
 
 fn address(endpoints: &Endpoints, family: Family) -> BoxedStrategy<IpAddr> {
@@ -186,9 +171,7 @@ impl Network {
         let packet = self
             .extensions
             .iter()
-            .fold(packet, |packet, (number, body)| {
-                packet.extension(*number, body)
-            });
+            .fold(packet, |packet, (number, body)| packet.extension(*number, body));
         match self.fragment {
             Some((offset, more, id)) => packet.fragment(offset, more, id),
             None => packet,
@@ -204,10 +187,7 @@ fn network(family: Family) -> impl Strategy<Value = Network> {
         1 => (0..200u16, any::<bool>(), any::<u32>()).prop_map(Some),
     ];
     (
-        (
-            prop_oneof![8 => Just(64), 1 => Just(1), 1 => any::<u8>()],
-            any::<u8>(),
-        ),
+        (prop_oneof![8 => Just(64), 1 => Just(1), 1 => any::<u8>()], any::<u8>()),
         (any::<u16>(), any::<bool>(), 0..1u32 << 20),
         options,
         extensions(family),
@@ -235,35 +215,22 @@ fn extensions(family: Family) -> BoxedStrategy<Vec<(u8, Vec<u8>)>> {
         return Just(Vec::new()).boxed();
     }
     let header = |number: u8| (Just(number), (0..3usize).prop_map(|n| vec![0; 6 + 8 * n]));
-    let some = (
-        proptest::option::of(header(HOP_BY_HOP)),
-        vec(header(DESTINATION_OPTIONS), 0..=2),
-    )
+    let some = (proptest::option::of(header(HOP_BY_HOP)), vec(header(DESTINATION_OPTIONS), 0..=2))
         .prop_map(|(first, rest)| first.into_iter().chain(rest).collect());
     prop_oneof![3 => Just(Vec::new()), 1 => some].boxed()
 }
 
 #[derive(Clone, Debug)]
 enum Transport {
-    Tcp {
-        flags: u8,
-        sequence: (u32, u32),
-        options: usize,
-    },
-    Udp {
-        checksum: bool,
-    },
+    Tcp { flags: u8, sequence: (u32, u32), options: usize },
+    Udp { checksum: bool },
     Other(u8),
 }
 
 impl Transport {
     fn apply(self, packet: Packet) -> Packet {
         match self {
-            Self::Tcp {
-                flags,
-                sequence,
-                options,
-            } => packet
+            Self::Tcp { flags, sequence, options } => packet
                 .tcp(flags)
                 .sequence(sequence.0, sequence.1)
                 .tcp_options(&vec![1; 4 * options]),
@@ -280,16 +247,8 @@ fn transport() -> impl Strategy<Value = Transport> {
         9 => select(vec![SYN, SYN_ACK, ACK, PSH | ACK, FIN | ACK, RST, RST | ACK]),
         1 => any::<u8>(),
     ];
-    let tcp = (
-        flags,
-        any::<(u32, u32)>(),
-        prop_oneof![Just(0), 0..=10usize],
-    )
-        .prop_map(|(flags, sequence, options)| Transport::Tcp {
-            flags,
-            sequence,
-            options,
-        });
+    let tcp = (flags, any::<(u32, u32)>(), prop_oneof![Just(0), 0..=10usize])
+        .prop_map(|(flags, sequence, options)| Transport::Tcp { flags, sequence, options });
     // SCTP, ICMP, and a number that nobody uses: what is behind them is random.
     let other = select(vec![ICMP, ICMPV6, 132, 253]).prop_map(Transport::Other);
     prop_oneof![

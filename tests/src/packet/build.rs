@@ -39,19 +39,9 @@ pub(super) struct Fragment {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
-    Tcp {
-        flags: u8,
-        sequence: u32,
-        acknowledgement: u32,
-        window: u16,
-        options: Vec<u8>,
-    },
-    Udp {
-        checksum: bool,
-    },
-    Other {
-        protocol: u8,
-    },
+    Tcp { flags: u8, sequence: u32, acknowledgement: u32, window: u16, options: Vec<u8> },
+    Udp { checksum: bool },
+    Other { protocol: u8 },
 }
 
 impl Packet {
@@ -163,10 +153,7 @@ impl Packet {
 
     /// The options of an IPv4 header: a multiple of four bytes, at most 40.
     pub fn ipv4_options(mut self, options: &[u8]) -> Self {
-        assert!(
-            options.len() <= 40 && options.len().is_multiple_of(4),
-            "0, 4, … 40 bytes"
-        );
+        assert!(options.len() <= 40 && options.len().is_multiple_of(4), "0, 4, … 40 bytes");
         self.ipv4_options = options.to_vec();
         self
     }
@@ -181,10 +168,7 @@ impl Packet {
     /// Adds an IPv6 extension header of the given number (0, 43, 60) with a body of 6 + 8n bytes: what
     /// follows its next-header and length fields.
     pub fn extension(mut self, number: u8, body: &[u8]) -> Self {
-        assert!(
-            body.len() >= 6 && (body.len() - 6).is_multiple_of(8),
-            "6, 14, 22, … bytes"
-        );
+        assert!(body.len() >= 6 && (body.len() - 6).is_multiple_of(8), "6, 14, 22, … bytes");
         self.extensions.push((number, body.to_vec()));
         self
     }
@@ -206,12 +190,7 @@ impl Packet {
 
     /// The TCP sequence and acknowledgement numbers. Panics if it isn't TCP.
     pub fn sequence(mut self, new_sequence: u32, new_acknowledgement: u32) -> Self {
-        let Transport::Tcp {
-            sequence,
-            acknowledgement,
-            ..
-        } = &mut self.transport
-        else {
+        let Transport::Tcp { sequence, acknowledgement, .. } = &mut self.transport else {
             panic!("only TCP has sequence numbers; call `tcp` first")
         };
         (*sequence, *acknowledgement) = (new_sequence, new_acknowledgement);
@@ -229,10 +208,7 @@ impl Packet {
 
     /// The options of a TCP header: a multiple of four bytes, at most 40. Panics if it isn't TCP.
     pub fn tcp_options(mut self, new_options: &[u8]) -> Self {
-        assert!(
-            new_options.len() <= 40 && new_options.len().is_multiple_of(4),
-            "0, 4, … 40 bytes"
-        );
+        assert!(new_options.len() <= 40 && new_options.len().is_multiple_of(4), "0, 4, … 40 bytes");
         let Transport::Tcp { options, .. } = &mut self.transport else {
             panic!("only TCP has TCP options; call `tcp` first")
         };
@@ -274,13 +250,7 @@ impl Packet {
 impl Transport {
     fn tcp(flags: u8) -> Self {
         let window = 64_240;
-        Self::Tcp {
-            flags,
-            sequence: 1_000,
-            acknowledgement: 0,
-            window,
-            options: Vec::new(),
-        }
+        Self::Tcp { flags, sequence: 1_000, acknowledgement: 0, window, options: Vec::new() }
     }
 
     pub(super) fn protocol(&self) -> u8 {

@@ -73,9 +73,6 @@ mod tests {
 
     #[test]
     fn an_odd_last_byte_counts_as_if_a_zero_followed() {
-        assert_eq!(
-            internet_checksum(&[&[1, 2], &[3]]),
-            internet_checksum(&[&[1, 2, 3, 0]])
-        );
+        assert_eq!(internet_checksum(&[&[1, 2], &[3]]), internet_checksum(&[&[1, 2, 3, 0]]));
     }
 }

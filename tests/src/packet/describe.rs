@@ -13,12 +13,7 @@ use super::parse::{self, Checksum, Content, Frame, Ip, Transport};
 ///     len 0 ttl 64 df, ip checksum right, tcp checksum right
 /// ```
 pub fn describe(bytes: &[u8]) -> String {
-    let Some(Frame {
-        macs: (from, to),
-        vlans,
-        content,
-    }) = parse::frame(bytes)
-    else {
+    let Some(Frame { macs: (from, to), vlans, content }) = parse::frame(bytes) else {
         return format!("{} bytes, too short for Ethernet", bytes.len());
     };
     let mut line = format!("{from} > {to}");
@@ -37,11 +32,7 @@ pub fn describe(bytes: &[u8]) -> String {
 /// transport checksum of a fragment can't be known and is not held against it. False for what is cut
 /// off, broken or not IP.
 pub fn checksums_ok(bytes: &[u8]) -> bool {
-    let Some(Frame {
-        content: Content::Ip(ip),
-        ..
-    }) = parse::frame(bytes)
-    else {
+    let Some(Frame { content: Content::Ip(ip), .. }) = parse::frame(bytes) else {
         return false;
     };
     let transport = match ip.transport {
@@ -57,19 +48,10 @@ pub fn checksums_ok(bytes: &[u8]) -> bool {
 fn describe_ip(line: &mut String, ip: &Ip) {
     let (from, to) = ip.addresses;
     match &ip.transport {
-        Transport::Tcp {
-            ports,
-            flags,
-            sequence: (sequence, acknowledgement),
-            payload,
-            ..
-        } => {
+        Transport::Tcp { ports, flags, sequence: (sequence, acknowledgement), payload, .. } => {
             let (from, to) = (SocketAddr::new(from, ports.0), SocketAddr::new(to, ports.1));
             let flags = flag_letters(*flags);
-            add(
-                line,
-                format_args!(" {from} > {to} TCP [{flags}] seq {sequence} "),
-            );
+            add(line, format_args!(" {from} > {to} TCP [{flags}] seq {sequence} "));
             add(line, format_args!("ack {acknowledgement} len {payload}"));
         }
         Transport::Udp { ports, payload, .. } => {
@@ -78,16 +60,10 @@ fn describe_ip(line: &mut String, ip: &Ip) {
         }
         Transport::Icmp { kind, code, .. } => {
             let name = icmp_name(ip.protocol);
-            add(
-                line,
-                format_args!(" {from} > {to} {name} type {kind} code {code}"),
-            );
+            add(line, format_args!(" {from} > {to} {name} type {kind} code {code}"));
         }
         Transport::Opaque { payload } => {
-            add(
-                line,
-                format_args!(" {from} > {to} protocol {} len {payload}", ip.protocol),
-            );
+            add(line, format_args!(" {from} > {to} protocol {} len {payload}", ip.protocol));
         }
         Transport::Broken(part) => add(line, format_args!(" {from} > {to} broken {part}")),
     }
@@ -114,10 +90,7 @@ fn describe_ip_fields(line: &mut String, ip: &Ip) {
 
 fn describe_checksums(line: &mut String, ip: &Ip) {
     if let Some(checksum) = ip.checksum {
-        add(
-            line,
-            format_args!(", ip checksum {}", checksum_word(checksum)),
-        );
+        add(line, format_args!(", ip checksum {}", checksum_word(checksum)));
     }
     let (name, checksum) = match ip.transport {
         Transport::Tcp { checksum, .. } => ("tcp", checksum),
@@ -125,10 +98,7 @@ fn describe_checksums(line: &mut String, ip: &Ip) {
         Transport::Icmp { checksum, .. } => ("icmp", checksum),
         Transport::Opaque { .. } | Transport::Broken(_) => return,
     };
-    add(
-        line,
-        format_args!(", {name} checksum {}", checksum_word(checksum)),
-    );
+    add(line, format_args!(", {name} checksum {}", checksum_word(checksum)));
 }
 
 fn checksum_word(checksum: Checksum) -> &'static str {

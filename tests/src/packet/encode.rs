@@ -103,13 +103,7 @@ impl Packet {
                 }
                 6
             }
-            Transport::Tcp {
-                flags,
-                sequence,
-                acknowledgement,
-                window,
-                options,
-            } => {
+            Transport::Tcp { flags, sequence, acknowledgement, window, options } => {
                 self.push_ports(&mut segment);
                 segment.extend(sequence.to_be_bytes());
                 segment.extend(acknowledgement.to_be_bytes());

@@ -91,11 +91,7 @@ pub(super) fn frame(bytes: &[u8]) -> Option<Frame> {
     let mut vlans = Vec::new();
     while matches!(ethertype, number::VLAN | number::SERVICE_VLAN) {
         let (Some(tag), Some(next)) = (word(rest, 0), word(rest, 2)) else {
-            return Some(Frame {
-                macs,
-                vlans,
-                content: Content::Broken("VLAN tag"),
-            });
+            return Some(Frame { macs, vlans, content: Content::Broken("VLAN tag") });
         };
         vlans.push(tag);
         ethertype = next;
@@ -106,11 +102,7 @@ pub(super) fn frame(bytes: &[u8]) -> Option<Frame> {
         number::IPV6 => ipv6(rest).map_or(Content::Broken("IPv6 header"), Content::Ip),
         ethertype => Content::Other { ethertype },
     };
-    Some(Frame {
-        macs,
-        vlans,
-        content,
-    })
+    Some(Frame { macs, vlans, content })
 }
 
 fn ipv4(bytes: &[u8]) -> Option<Ip> {
@@ -121,10 +113,8 @@ fn ipv4(bytes: &[u8]) -> Option<Ip> {
     }
     let header = bytes.get(..header_length)?;
     let flags_and_offset = word(header, 6)?;
-    let (offset, more) = (
-        usize::from(flags_and_offset & 0x1fff) * 8,
-        flags_and_offset >> 13 & 1 == 1,
-    );
+    let (offset, more) =
+        (usize::from(flags_and_offset & 0x1fff) * 8, flags_and_offset >> 13 & 1 == 1);
     let source = Ipv4Addr::from(array::<4>(header, 12)?);
     let destination = Ipv4Addr::from(array::<4>(header, 16)?);
     let mut ip = Ip {
@@ -202,19 +192,13 @@ impl Ip {
 
     fn read_transport(&mut self, segment: &[u8]) {
         self.transport = if self.is_later_fragment() {
-            Transport::Opaque {
-                payload: segment.len(),
-            }
+            Transport::Opaque { payload: segment.len() }
         } else {
             match self.protocol {
                 TCP => self.tcp(segment).unwrap_or(Transport::Broken("TCP header")),
                 UDP => self.udp(segment).unwrap_or(Transport::Broken("UDP header")),
-                ICMP | ICMPV6 => self
-                    .icmp(segment)
-                    .unwrap_or(Transport::Broken("ICMP header")),
-                _ => Transport::Opaque {
-                    payload: segment.len(),
-                },
+                ICMP | ICMPV6 => self.icmp(segment).unwrap_or(Transport::Broken("ICMP header")),
+                _ => Transport::Opaque { payload: segment.len() },
             }
         };
     }
@@ -262,11 +246,7 @@ impl Ip {
             _ => self.checksum_of(segment),
         };
         word(segment, 2)?;
-        Some(Transport::Icmp {
-            kind: segment[0],
-            code: segment[1],
-            checksum,
-        })
+        Some(Transport::Icmp { kind: segment[0], code: segment[1], checksum })
     }
 
     fn is_whole(&self) -> bool {
@@ -283,11 +263,7 @@ impl Ip {
 }
 
 fn verdict(right: bool) -> Checksum {
-    if right {
-        Checksum::Right
-    } else {
-        Checksum::Wrong
-    }
+    if right { Checksum::Right } else { Checksum::Wrong }
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

@@ -42,24 +42,14 @@ fn hex(text: &str) -> Vec<u8> {
 fn check(packet: &Packet, expected: &str) {
     let expected = hex(expected);
     let built = packet.build();
-    assert_eq!(
-        built,
-        expected,
-        "\n{}\n{}",
-        describe(&built),
-        describe(&expected)
-    );
+    assert_eq!(built, expected, "\n{}\n{}", describe(&built), describe(&expected));
     assert!(checksums_ok(&expected), "{}", describe(&expected));
 }
 
 #[test]
 fn udp_is_built_as_linux_sends_it() {
     let udp = |family| {
-        Packet::new(family)
-            .from(OUTSIDE, 40_000)
-            .to(NODE1, 30_080)
-            .udp()
-            .payload(b"hello")
+        Packet::new(family).from(OUTSIDE, 40_000).to(NODE1, 30_080).udp().payload(b"hello")
     };
     check(&udp(Family::V4).id(0x3db9), UDP_V4);
     check(&udp(Family::V6).flow_label(0x2_691b), UDP_V6);
@@ -68,23 +58,14 @@ fn udp_is_built_as_linux_sends_it() {
 #[test]
 fn tcp_is_built_as_linux_sends_it() {
     let options = hex("020405b40402080ac180f628000000000103030a");
-    let syn = Packet::ipv4()
-        .sequence(0x80cd_07cd, 0)
-        .tcp_options(&options)
-        .id(0xfff7);
+    let syn = Packet::ipv4().sequence(0x80cd_07cd, 0).tcp_options(&options).id(0xfff7);
     check(&syn, SYN_V4);
 
     let options = hex("020405a00402080a3a31300e000000000103030a");
-    let syn = Packet::ipv6()
-        .sequence(0x84c5_4bea, 0)
-        .window(64_800)
-        .tcp_options(&options);
+    let syn = Packet::ipv6().sequence(0x84c5_4bea, 0).window(64_800).tcp_options(&options);
     check(&syn.flow_label(0xf_6e15), SYN_V6);
 
-    let reset = Packet::ipv4()
-        .from(NODE1, 80)
-        .to(OUTSIDE, 40_000)
-        .tcp(flags::RST | flags::ACK);
+    let reset = Packet::ipv4().from(NODE1, 80).to(OUTSIDE, 40_000).tcp(flags::RST | flags::ACK);
     check(&reset.sequence(0, 0x80cd_07ce).window(0), RESET_V4);
 }
 
@@ -100,12 +81,7 @@ fn one_line_says_all_that_matters() {
         "02:00:00:00:01:01 > 02:00:00:00:00:10 2001:db8:1::1 > 2001:db8:1::10 \
          ICMPv6 type 1 code 4 ttl 64, icmp checksum right"
     );
-    let tagged = Packet::ipv6()
-        .service_vlan(7)
-        .vlan(9)
-        .udp()
-        .payload(b"x")
-        .build();
+    let tagged = Packet::ipv6().service_vlan(7).vlan(9).udp().payload(b"x").build();
     assert_eq!(
         describe(&tagged),
         "02:00:00:00:00:10 > 02:00:00:00:01:01 vlan 7 vlan 9 \
@@ -157,39 +133,17 @@ fn a_udp_checksum_that_comes_out_as_zero_is_written_as_all_ones() {
 #[test]
 fn options_extension_headers_and_fragments_are_walked() {
     let v4 = Packet::ipv4().ipv4_options(&[1; 8]).build();
-    assert!(
-        checksums_ok(&v4) && describe(&v4).contains("options 8"),
-        "{}",
-        describe(&v4)
-    );
+    assert!(checksums_ok(&v4) && describe(&v4).contains("options 8"), "{}", describe(&v4));
 
-    let v6 = Packet::ipv6()
-        .extension(0, &[0; 6])
-        .extension(60, &[0; 14])
-        .build();
-    assert!(
-        checksums_ok(&v6) && describe(&v6).contains("TCP [S]"),
-        "{}",
-        describe(&v6)
-    );
+    let v6 = Packet::ipv6().extension(0, &[0; 6]).extension(60, &[0; 14]).build();
+    assert!(checksums_ok(&v6) && describe(&v6).contains("TCP [S]"), "{}", describe(&v6));
 
     for family in Family::BOTH {
         let first = describe(&Packet::new(family).udp().fragment(0, true, 7).build());
-        assert!(
-            first.contains("UDP") && first.contains("fragment 0+"),
-            "{first}"
-        );
-        let last = describe(
-            &Packet::new(family)
-                .udp()
-                .payload(&[0; 9])
-                .fragment(3, false, 7)
-                .build(),
-        );
-        assert!(
-            last.contains("protocol 17 len 9") && last.contains("fragment 24"),
-            "{last}"
-        );
+        assert!(first.contains("UDP") && first.contains("fragment 0+"), "{first}");
+        let last =
+            describe(&Packet::new(family).udp().payload(&[0; 9]).fragment(3, false, 7).build());
+        assert!(last.contains("protocol 17 len 9") && last.contains("fragment 24"), "{last}");
     }
 }
 
@@ -207,9 +161,7 @@ fn cut_off_packets_are_said_to_be_so() {
 /// Whether the bytes hold the cast's address of either family.
 fn mentions_the_cast(frame: &[u8]) -> bool {
     let [outside, pod] = [OUTSIDE, cast::pod(1, 1)].map(|host| host.v4.octets());
-    frame
-        .windows(4)
-        .any(|window| window == outside || window == pod)
+    frame.windows(4).any(|window| window == outside || window == pod)
 }
 
 #[test]
@@ -220,12 +172,7 @@ fn random_packets_are_of_every_kind_and_mostly_sound() {
     let mut runner = TestRunner::deterministic();
     let strategy = arbitrary(&Endpoints::cast());
     let frames: Vec<_> = (0..4_000)
-        .map(|_| {
-            strategy
-                .new_tree(&mut runner)
-                .expect("nothing is filtered")
-                .current()
-        })
+        .map(|_| strategy.new_tree(&mut runner).expect("nothing is filtered").current())
         .collect();
     let lines: Vec<_> = frames.iter().map(|frame| describe(frame)).collect();
     for kind in [
@@ -246,20 +193,11 @@ fn random_packets_are_of_every_kind_and_mostly_sound() {
         " df",
         "ttl 1,",
     ] {
-        assert!(
-            lines.iter().any(|line| line.contains(kind)),
-            "none has {kind:?}"
-        );
+        assert!(lines.iter().any(|line| line.contains(kind)), "none has {kind:?}");
     }
     let sound = frames.iter().filter(|frame| checksums_ok(frame)).count();
     assert!((2_000..3_600).contains(&sound), "{sound} of 4000 are sound");
-    assert!(
-        frames
-            .iter()
-            .filter(|frame| mentions_the_cast(frame))
-            .count()
-            > 400
-    );
+    assert!(frames.iter().filter(|frame| mentions_the_cast(frame)).count() > 400);
 }
 
 proptest! {

@@ -62,20 +62,14 @@ impl Tally {
 
     /// How far the difference of two servers' answers may be from 0, as a standard deviation, if each
     /// source's answers all go to one of the two by a toss-up.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts of connections are far below 2^52"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "counts of connections are far below 2^52")]
     pub fn deviation_of_a_toss_up(&self) -> f64 {
         (self.sum_of_squares() as f64).sqrt()
     }
 
     /// Panics, with examples, unless every request was answered.
     pub fn assert_all_answered(&self) {
-        assert!(
-            self.failures.is_empty() && self.skipped == 0,
-            "not all were answered: {self}"
-        );
+        assert!(self.failures.is_empty() && self.skipped == 0, "not all were answered: {self}");
     }
 
     /// Counts the outcome of one request.
@@ -114,22 +108,10 @@ fn add<K: Ord>(to: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const EXAMPLES: usize = 3;
-        let names: Vec<_> = self
-            .answers
-            .iter()
-            .map(|(name, n)| format!("{name} {n}"))
-            .collect();
-        let examples: Vec<_> = self
-            .failures
-            .iter()
-            .take(EXAMPLES)
-            .map(ToString::to_string)
-            .collect();
-        let names = if names.is_empty() {
-            "no answer".to_owned()
-        } else {
-            names.join(", ")
-        };
+        let names: Vec<_> = self.answers.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        let examples: Vec<_> =
+            self.failures.iter().take(EXAMPLES).map(ToString::to_string).collect();
+        let names = if names.is_empty() { "no answer".to_owned() } else { names.join(", ") };
         write!(f, "{names}; failed {}", self.failures.len())?;
         if !examples.is_empty() {
             write!(f, " ({})", examples.join("; "))?;
@@ -147,10 +129,7 @@ pub fn many(
     count: u64,
     parallel: usize,
 ) -> Tally {
-    let work = Work {
-        left: AtomicU64::new(count),
-        failed: AtomicU64::new(0),
-    };
+    let work = Work { left: AtomicU64::new(count), failed: AtomicU64::new(0) };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..parallel.max(1))
             .map(|_| scope.spawn(|| work.run(namespace, protocol, target)))
@@ -158,15 +137,10 @@ pub fn many(
         let finished = workers
             .into_iter()
             .map(|worker| {
-                worker
-                    .join()
-                    .unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+                worker.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload))
             })
             .fold(Tally::default(), Tally::merge);
-        Tally {
-            skipped: work.left.load(Ordering::Relaxed),
-            ..finished
-        }
+        Tally { skipped: work.left.load(Ordering::Relaxed), ..finished }
     })
 }
 
@@ -201,10 +175,7 @@ impl Work {
     fn take(&self) -> bool {
         let less = |left: u64| left.checked_sub(1);
         self.failed.load(Ordering::Relaxed) < MAX_FAILURES
-            && self
-                .left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-                .is_ok()
+            && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 }
 

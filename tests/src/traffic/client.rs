@@ -65,12 +65,7 @@ impl Session {
         timeout: Duration,
     ) -> Result<Self> {
         Socket::open(protocol, target, timeout)
-            .map(|(socket, local)| Self {
-                target,
-                local,
-                timeout,
-                socket,
-            })
+            .map(|(socket, local)| Self { target, local, timeout, socket })
             .map_err(|source| explain(Step::Connect, protocol, target, timeout, source))
     }
 
@@ -87,19 +82,15 @@ impl Session {
     /// Asks with a request of any length: several segments over TCP, fragments over UDP. It must
     /// contain no line feed.
     pub fn ask_with(&mut self, request: &[u8]) -> Result<Answer> {
-        self.send(request)
-            .map_err(|source| self.explain(Step::Send, source))?;
-        let line = self
-            .receive()
-            .map_err(|source| self.explain(Step::Receive, source))?;
+        self.send(request).map_err(|source| self.explain(Step::Send, source))?;
+        let line = self.receive().map_err(|source| self.explain(Step::Receive, source))?;
         self.parse(&line)
     }
 
     /// Asks once more, and lets the server close.
     pub fn finish(mut self) -> Result<Answer> {
         let answer = self.ask_with(BYE)?;
-        self.await_end()
-            .map_err(|source| self.explain(Step::Receive, source))?;
+        self.await_end().map_err(|source| self.explain(Step::Receive, source))?;
         Ok(answer)
     }
 
@@ -140,11 +131,7 @@ impl Session {
         let Some(complete) = line.strip_suffix('\n') else {
             return match protocol {
                 Protocol::Tcp => Err(Error::Closed { target }),
-                Protocol::Udp => Err(Error::Malformed {
-                    protocol,
-                    target,
-                    line: line.to_owned(),
-                }),
+                Protocol::Udp => Err(Error::Malformed { protocol, target, line: line.to_owned() }),
             };
         };
         parse(complete).ok_or_else(|| Error::Malformed {
@@ -198,10 +185,7 @@ impl Socket {
 
 fn parse(line: &str) -> Option<Answer> {
     let (name, peer) = line.split_once(' ')?;
-    Some(Answer {
-        name: name.to_owned(),
-        peer: peer.parse().ok()?,
-    })
+    Some(Answer { name: name.to_owned(), peer: peer.parse().ok()? })
 }
 
 fn explain(
@@ -213,17 +197,9 @@ fn explain(
 ) -> Error {
     match source.kind() {
         // `WouldBlock` is what a blocking socket says when its time-out is over.
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => Error::TimedOut {
-            step,
-            protocol,
-            target,
-            after,
-        },
-        _ => Error::Failed {
-            step,
-            protocol,
-            target,
-            source,
-        },
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => {
+            Error::TimedOut { step, protocol, target, after }
+        }
+        _ => Error::Failed { step, protocol, target, source },
     }
 }

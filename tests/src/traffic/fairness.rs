@@ -58,15 +58,9 @@ pub fn check_fair(tally: &Tally, expected: &[&str]) -> Result<(), Unfair> {
     if backends == 0 || sources < LEAST_PER_BACKEND * backends {
         return Err(Unfair::TooFew { sources, backends });
     }
-    if let Some((name, count)) = tally
-        .answers
-        .iter()
-        .find(|(n, _)| !expected.contains(&n.as_str()))
+    if let Some((name, count)) = tally.answers.iter().find(|(n, _)| !expected.contains(&n.as_str()))
     {
-        return Err(Unfair::Unexpected {
-            name: name.clone(),
-            count: *count,
-        });
+        return Err(Unfair::Unexpected { name: name.clone(), count: *count });
     }
 
     let share = 1.0 / real(backends as u64);
@@ -75,12 +69,7 @@ pub fn check_fair(tally: &Tally, expected: &[&str]) -> Result<(), Unfair> {
     for name in expected {
         let count = tally.answers.get(*name).copied().unwrap_or(0);
         if (real(count) - mean).abs() > allowed {
-            return Err(Unfair::Share {
-                name: (*name).to_owned(),
-                count,
-                mean,
-                allowed,
-            });
+            return Err(Unfair::Share { name: (*name).to_owned(), count, mean, allowed });
         }
     }
     Ok(())
@@ -93,10 +82,7 @@ pub fn assert_fair(tally: &Tally, expected: &[&str]) {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of connections are far below 2^52"
-)]
+#[expect(clippy::cast_precision_loss, reason = "counts of connections are far below 2^52")]
 fn real(count: u64) -> f64 {
     count as f64
 }
@@ -117,16 +103,7 @@ mod tests {
             for _ in 0..*count {
                 let port = u16::try_from(sent / repeats).expect("few enough for a port each");
                 let peer = SocketAddr::from(([192, 0, 2, 10], port));
-                tally.record(
-                    Ok((
-                        Answer {
-                            name: (*name).into(),
-                            peer,
-                        },
-                        peer,
-                    )),
-                    Duration::ZERO,
-                );
+                tally.record(Ok((Answer { name: (*name).into(), peer }, peer)), Duration::ZERO);
                 sent += 1;
             }
         }
@@ -136,10 +113,7 @@ mod tests {
     #[test]
     fn shares_within_five_sigma_are_fair_and_beyond_are_not() {
         // n = 10,000, p = 1/2: σ = 50.
-        assert_eq!(
-            check_fair(&tally(&[("a", 5_249), ("b", 4_751)], 1), &["a", "b"]),
-            Ok(())
-        );
+        assert_eq!(check_fair(&tally(&[("a", 5_249), ("b", 4_751)], 1), &["a", "b"]), Ok(()));
         let unfair = check_fair(&tally(&[("a", 5_251), ("b", 4_749)], 1), &["a", "b"]);
         assert!(matches!(unfair, Err(Unfair::Share { .. })), "{unfair:?}");
     }
@@ -154,25 +128,16 @@ mod tests {
     #[test]
     fn a_backend_that_never_answers_and_one_that_should_not_are_both_found() {
         let one = tally(&[("a", 1_000)], 1);
-        assert!(matches!(
-            check_fair(&one, &["a", "b"]),
-            Err(Unfair::Share { .. })
-        ));
+        assert!(matches!(check_fair(&one, &["a", "b"]), Err(Unfair::Share { .. })));
         let strange = tally(&[("a", 500), ("x", 500)], 1);
-        let expected = Unfair::Unexpected {
-            name: "x".into(),
-            count: 500,
-        };
+        let expected = Unfair::Unexpected { name: "x".into(), count: 500 };
         assert_eq!(check_fair(&strange, &["a", "b"]), Err(expected));
     }
 
     #[test]
     fn a_handful_of_answers_is_not_judged() {
         let few = tally(&[("a", 2), ("b", 2)], 1);
-        let expected = Unfair::TooFew {
-            sources: 4,
-            backends: 2,
-        };
+        let expected = Unfair::TooFew { sources: 4, backends: 2 };
         assert_eq!(check_fair(&few, &["a", "b"]), Err(expected));
     }
 }

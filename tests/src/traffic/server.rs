@@ -47,12 +47,7 @@ impl EchoServer {
         protocol: Protocol,
     ) -> Result<Self> {
         let address = SocketAddr::new(address, port);
-        let fail = |source| Error::Listen {
-            name: name.to_owned(),
-            protocol,
-            address,
-            source,
-        };
+        let fail = |source| Error::Listen { name: name.to_owned(), protocol, address, source };
         // A socket stays in the namespace where it was made; the thread need not be there.
         let socket = {
             let _inside = namespace.enter()?;
@@ -66,12 +61,7 @@ impl EchoServer {
             .name(format!("echo-{name}"))
             .spawn(move || service.run())
             .map_err(fail)?;
-        Ok(Self {
-            name: name.to_owned(),
-            address,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { name: name.to_owned(), address, stop, thread: Some(thread) })
     }
 
     /// What it calls itself.
@@ -209,16 +199,8 @@ impl Service {
         stream.set_nodelay(true)?;
         let token = self.next_token;
         self.next_token += 1;
-        self.epoll
-            .add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
-        self.connections.insert(
-            token,
-            Connection {
-                stream,
-                peer,
-                received: Vec::new(),
-            },
-        );
+        self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        self.connections.insert(token, Connection { stream, peer, received: Vec::new() });
         Ok(())
     }
 

@@ -42,11 +42,8 @@ fn find_binary() -> Result<PathBuf> {
         return Ok(path.into());
     }
     let test = std::env::current_exe()?;
-    let beside = test
-        .parent()
-        .and_then(Path::parent)
-        .context("the test has no directory")?
-        .join("lb");
+    let beside =
+        test.parent().and_then(Path::parent).context("the test has no directory")?.join("lb");
     if !beside.exists() {
         bail!(
             "there is no {}; run: cargo xtask test, or cargo build -p lb-userspace",
@@ -60,9 +57,7 @@ fn find_binary() -> Result<PathBuf> {
 pub fn echo_service() -> Service {
     Service {
         name: "echo",
-        cluster_ips: Family::BOTH
-            .map(|family| cast::service(family, 10))
-            .to_vec(),
+        cluster_ips: Family::BOTH.map(|family| cast::service(family, 10)).to_vec(),
         port: PORT,
         node_port: Some(NODE_PORT),
     }
@@ -112,13 +107,7 @@ impl Bed {
         let service = echo_service();
         manifests.write_service(&service, &endpoints(backends))?;
         let lb = start_lb(&cluster, &manifests, arguments)?;
-        Ok(Self {
-            lb,
-            servers,
-            manifests,
-            service,
-            cluster,
-        })
+        Ok(Self { lb, servers, manifests, service, cluster })
     }
 
     /// The standard one: three pods a node, backends on two of this node and one of the other.
@@ -128,8 +117,7 @@ impl Bed {
 
     /// Changes the endpoints and waits until the kernel has them.
     pub fn set_backends(&self, backends: &[(u8, u8)]) -> Result<()> {
-        self.manifests
-            .write_endpoints(&self.service, &endpoints(backends))?;
+        self.manifests.write_endpoints(&self.service, &endpoints(backends))?;
         self.lb.wait_for("the change of endpoints", |status| {
             let services = status["services"].as_array();
             services.is_some_and(|services| {
@@ -168,19 +156,12 @@ pub fn start_lb(
     manifests: &Manifests,
     arguments: &[&str],
 ) -> Result<LoadBalancer> {
-    Ok(LoadBalancer::start(
-        cluster.node(1),
-        binary(),
-        &run_arguments(manifests, arguments),
-    )?)
+    Ok(LoadBalancer::start(cluster.node(1), binary(), &run_arguments(manifests, arguments))?)
 }
 
 /// Arguments of `lb run` for the cluster.
 pub fn run_arguments<'a>(manifests: &'a Manifests, more: &[&'a str]) -> Vec<&'a str> {
-    let directory = manifests
-        .path()
-        .to_str()
-        .expect("a path of plain characters");
+    let directory = manifests.path().to_str().expect("a path of plain characters");
     let mut arguments = vec!["--manifests", directory, "--uplink", "eth0"];
     arguments.extend(more);
     arguments

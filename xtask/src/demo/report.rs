@@ -15,28 +15,19 @@ pub struct Report {
 impl Report {
     /// An empty table with a column for each of these endpoints.
     pub fn new(backends: &[String]) -> Self {
-        Self {
-            backends: backends.to_vec(),
-            rows: Vec::new(),
-        }
+        Self { backends: backends.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row.
     pub fn add(&mut self, what: String, protocol: Protocol, tally: &Tally) {
-        let answers = tally
-            .answers
-            .iter()
-            .map(|(name, count)| (name.replace('-', " "), *count))
-            .collect();
+        let answers =
+            tally.answers.iter().map(|(name, count)| (name.replace('-', " "), *count)).collect();
         self.rows.push((what, protocol, answers));
     }
 
     /// All answers of an endpoint.
     pub fn answers_of(&self, backend: &str) -> u64 {
-        self.rows
-            .iter()
-            .filter_map(|(_, _, answers)| answers.get(backend))
-            .sum()
+        self.rows.iter().filter_map(|(_, _, answers)| answers.get(backend)).sum()
     }
 }
 
@@ -46,9 +37,7 @@ impl fmt::Display for Report {
         let number = |count| Cell::new(count).set_alignment(CellAlignment::Right);
         let mut header = vec!["REQUESTS".to_owned(), String::new()];
         header.extend(self.backends.iter().cloned());
-        table
-            .load_style(presets::UTF8_FULL_CONDENSED)
-            .set_header(header);
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
         for (what, protocol, answers) in &self.rows {
             let mut row = vec![Cell::new(what), Cell::new(protocol)];
             let count = |backend| answers.get(backend).copied().unwrap_or_default();

@@ -22,11 +22,7 @@ impl Apt {
     /// Looks whether there is apt, and whether we may use it.
     pub fn new() -> Self {
         let present = which::which("apt-get").is_ok();
-        Self {
-            root: None,
-            present,
-            updated: false,
-        }
+        Self { root: None, present, updated: false }
     }
 
     /// Whether the machine has apt.
@@ -45,18 +41,10 @@ impl Apt {
     /// The LLVM that a package depends on, over other packages too.
     pub fn llvm_below(package: &str) -> Option<u32> {
         let mut apt = Command::new("apt-cache");
-        apt.args([
-            "depends",
-            "--recurse",
-            "--no-recommends",
-            "--no-suggests",
-            "--no-conflicts",
-        ]);
+        apt.args(["depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts"]);
         apt.args(["--no-breaks", "--no-replaces", "--no-enhances", package]);
         let tree = command::output(&mut apt)?;
-        let versions = tree
-            .lines()
-            .filter_map(|line| line.strip_prefix("libllvm")?.parse().ok());
+        let versions = tree.lines().filter_map(|line| line.strip_prefix("libllvm")?.parse().ok());
         versions.max()
     }
 
@@ -120,8 +108,7 @@ fn knows(package: &str) -> bool {
 
 fn install_command(root: Root, packages: &Packages) -> Command {
     let mut apt = apt_get(root);
-    apt.args(["-q", "-y", "--no-install-recommends", "install"])
-        .args(packages);
+    apt.args(["-q", "-y", "--no-install-recommends", "install"]).args(packages);
     apt
 }
 

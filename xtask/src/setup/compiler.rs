@@ -23,10 +23,7 @@ pub fn want(clippy: bool, apt: &mut Apt, packages: &mut Packages) -> Result<u32>
         fetch_nightly();
     }
     let installed = bpf_toolchain::compilers();
-    if let Some(compiler) = installed
-        .iter()
-        .find(|it| linker::llvm_can_be_had(it.llvm, apt))
-    {
+    if let Some(compiler) = installed.iter().find(|it| linker::llvm_can_be_had(it.llvm, apt)) {
         if clippy && !has_clippy(compiler) {
             want_clippy(compiler, apt, packages);
         }

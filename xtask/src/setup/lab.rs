@@ -25,9 +25,7 @@ const TOOLS: [(&str, &str); 5] = [
 /// Adds the packages of tools that are not there.
 pub fn lacking(packages: &mut Packages) {
     for (tool, package) in TOOLS {
-        let mut found = which::which_in_global(tool, Some(search_path()))
-            .into_iter()
-            .flatten();
+        let mut found = which::which_in_global(tool, Some(search_path())).into_iter().flatten();
         if found.next().is_some() {
             continue;
         }
@@ -67,12 +65,8 @@ mod tests {
 
     #[test]
     fn only_a_bpf_file_system_at_its_place_counts() {
-        assert!(is_mounted(
-            "proc /proc proc rw 0 0\nbpf /sys/fs/bpf bpf rw 0 0\n"
-        ));
-        assert!(!is_mounted(
-            "sysfs /sys sysfs rw 0 0\nx /sys/fs/bpf tmpfs rw 0 0\n"
-        ));
+        assert!(is_mounted("proc /proc proc rw 0 0\nbpf /sys/fs/bpf bpf rw 0 0\n"));
+        assert!(!is_mounted("sysfs /sys sysfs rw 0 0\nx /sys/fs/bpf tmpfs rw 0 0\n"));
         assert!(!is_mounted("bpf /run/bpf bpf rw 0 0\n"));
     }
 }

@@ -30,12 +30,7 @@ pub fn want_llvm(llvm: u32, apt: &Apt, packages: &mut Packages) {
     // Of the libraries that LLVM was linked with, its own package brings not all.
     let llvm_packages = [format!("llvm-{llvm}-dev"), format!("libpolly-{llvm}-dev")];
     let needed = ["libzstd-dev", "zlib1g-dev", "libxml2-dev"].map(str::to_owned);
-    packages.extend(
-        llvm_packages
-            .into_iter()
-            .chain(needed)
-            .filter(|name| !is_installed(name)),
-    );
+    packages.extend(llvm_packages.into_iter().chain(needed).filter(|name| !is_installed(name)));
     if which::which("c++").is_err() {
         packages.insert("g++".to_owned());
     }
@@ -54,20 +49,8 @@ pub fn install(llvm: u32) -> Result<()> {
     // Not in the workspace, whose settings are not meant for it.
     cargo.current_dir("/").env_remove("CARGO_TARGET_DIR");
     cargo.env("PATH", path).env("LLVM_PREFIX", &prefix);
-    cargo.args([
-        "install",
-        "bpf-linker",
-        "--version",
-        BPF_LINKER_VERSION,
-        "--locked",
-        "--force",
-    ]);
-    cargo.args([
-        "--no-track",
-        "--no-default-features",
-        "--features",
-        &format!("llvm-{llvm}"),
-    ]);
+    cargo.args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--force"]);
+    cargo.args(["--no-track", "--no-default-features", "--features", &format!("llvm-{llvm}")]);
     command::run_unattended(cargo.arg("--root").arg(&root))
         .with_context(|| format!("bpf-linker for LLVM {llvm} in {}", prefix.display()))
 }

@@ -31,31 +31,13 @@ struct Parts {
 
 /// Runs the verb: everything, and says what is where.
 pub fn run(_: &Options) -> Result<()> {
-    let toolchain = ensure(Parts {
-        clippy: true,
-        lab: true,
-    })?;
-    let Compiler {
-        sysroot,
-        release,
-        llvm,
-    } = &toolchain.compiler;
-    println!(
-        "compiler for BPF: rustc {release} (LLVM {llvm}) in {}",
-        sysroot.display()
-    );
+    let toolchain = ensure(Parts { clippy: true, lab: true })?;
+    let Compiler { sysroot, release, llvm } = &toolchain.compiler;
+    println!("compiler for BPF: rustc {release} (LLVM {llvm}) in {}", sysroot.display());
     println!("bpf-linker:       {}", toolchain.linker.display());
-    let clippy = if has_clippy(&toolchain.compiler) {
-        "yes"
-    } else {
-        "no (lint will say so)"
-    };
+    let clippy = if has_clippy(&toolchain.compiler) { "yes" } else { "no (lint will say so)" };
     println!("clippy for BPF:   {clippy}");
-    println!(
-        "lab:              {}, bpffs at {}",
-        lab::TOOLS_LINE,
-        lab::BPFFS
-    );
+    println!("lab:              {}, bpffs at {}", lab::TOOLS_LINE, lab::BPFFS);
     Ok(())
 }
 
@@ -66,10 +48,7 @@ pub fn for_build() -> Result<BpfToolchain> {
 
 /// What compiling and linting need; clippy for BPF may be missing after it.
 pub fn for_lint() -> Result<BpfToolchain> {
-    ensure(Parts {
-        clippy: true,
-        ..Parts::default()
-    })
+    ensure(Parts { clippy: true, ..Parts::default() })
 }
 
 /// What the network namespaces of tests and demo need.
@@ -86,9 +65,7 @@ pub fn for_lab() -> Result<()> {
 /// Whether this toolchain has clippy.
 pub fn has_clippy(compiler: &Compiler) -> bool {
     let tools = ["cargo-clippy", "clippy-driver"];
-    tools
-        .iter()
-        .all(|tool| compiler.sysroot.join("bin").join(tool).is_file())
+    tools.iter().all(|tool| compiler.sysroot.join("bin").join(tool).is_file())
 }
 
 /// Installs what is missing: all packages in one go, so that someone without root gets one command.

@@ -8,17 +8,10 @@ use super::Fault;
 /// Checks one member's manifest.
 pub fn check(file: &str, text: &str) -> Result<Vec<Fault>> {
     let manifest: Table = text.parse().with_context(|| format!("parsing {file}"))?;
-    let fault = |what: String| Fault {
-        file: file.to_owned(),
-        line: 0,
-        what,
-    };
+    let fault = |what: String| Fault { file: file.to_owned(), line: 0, what };
     let mut faults = Vec::new();
     let per_target = manifest.get("target").and_then(Value::as_table);
-    let per_target = per_target
-        .into_iter()
-        .flat_map(Table::values)
-        .filter_map(Value::as_table);
+    let per_target = per_target.into_iter().flat_map(Table::values).filter_map(Value::as_table);
     for table in per_target.chain([&manifest]) {
         for (section, name) in foreign_versions(table) {
             let what = format!(
@@ -36,21 +29,14 @@ pub fn check(file: &str, text: &str) -> Result<Vec<Fault>> {
 fn foreign_versions(table: &Table) -> impl Iterator<Item = (&'static str, &String)> {
     let sections = ["dependencies", "dev-dependencies", "build-dependencies"];
     sections.into_iter().flat_map(|section| {
-        let entries = table
-            .get(section)
-            .and_then(Value::as_table)
-            .into_iter()
-            .flatten();
+        let entries = table.get(section).and_then(Value::as_table).into_iter().flatten();
         let foreign = entries.filter(|(_, entry)| !inherits(Some(entry)));
         foreign.map(move |(name, _)| (section, name))
     })
 }
 
 fn inherits(entry: Option<&Value>) -> bool {
-    entry
-        .and_then(|entry| entry.get("workspace"))
-        .and_then(Value::as_bool)
-        == Some(true)
+    entry.and_then(|entry| entry.get("workspace")).and_then(Value::as_bool) == Some(true)
 }
 
 #[cfg(test)]
@@ -67,11 +53,8 @@ mod tests {
 
     #[test]
     fn own_versions_are_faults_in_every_section() -> Result<()> {
-        for section in [
-            "dev-dependencies",
-            "build-dependencies",
-            "target.'cfg(unix)'.dependencies",
-        ] {
+        for section in ["dev-dependencies", "build-dependencies", "target.'cfg(unix)'.dependencies"]
+        {
             let faults = check("a", &format!("{GOOD}[{section}]\ny = \"1\"\n"))?;
             assert_eq!(faults.len(), 1, "{section}");
         }

@@ -52,18 +52,12 @@ fn faults_below(root: &Path) -> Result<Vec<Fault>> {
         let name = entry.file_name();
         entry.depth() == 0 || !(name == "target" || name == ".git")
     };
-    for entry in WalkDir::new(root)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(ours)
-    {
+    for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(ours) {
         let entry = entry.context("walking the workspace")?;
         let path = entry.path();
         let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
         let is = |extension: &str| path.extension().is_some_and(|it| it == extension);
-        let is_text = ["rs", "toml", "md", "yaml", "yml", "sh"]
-            .into_iter()
-            .any(is);
+        let is_text = ["rs", "toml", "md", "yaml", "yml", "sh"].into_iter().any(is);
         if !entry.file_type().is_file() || !(is_text || name == ".ci/run") {
             continue;
         }

@@ -17,113 +17,43 @@ const FORBIDDEN: &[(&str, &str)] = &[
 
 /// The only files with `unsafe`, and what each needs it for.
 const UNSAFE: &[(&str, &str)] = &[
-    (
-        "lb-common/src/host/packet.rs",
-        "lays headers over the bytes of a vector, as the kernel does",
-    ),
-    (
-        "lb-common/src/host/tables.rs",
-        "hands out flow handles and reads through them",
-    ),
-    (
-        "lb-common/src/pipeline/begin.rs",
-        "reads a flow through the handle that the table gave",
-    ),
-    (
-        "lb-common/src/pipeline/flow.rs",
-        "the flow handle: a raw pointer into a map's value",
-    ),
+    ("lb-common/src/host/packet.rs", "lays headers over the bytes of a vector, as the kernel does"),
+    ("lb-common/src/host/tables.rs", "hands out flow handles and reads through them"),
+    ("lb-common/src/pipeline/begin.rs", "reads a flow through the handle that the table gave"),
+    ("lb-common/src/pipeline/flow.rs", "the flow handle: a raw pointer into a map's value"),
     (
         "lb-common/src/tables/flow.rs",
         "clears an entry by words, which no loop may turn into memset",
     ),
-    (
-        "lb-common/src/tables/frontend.rs",
-        "Pod for generic keys, which bytemuck can't derive",
-    ),
-    (
-        "lb-common/src/wire/ethernet.rs",
-        "says that the header may lie over any bytes",
-    ),
-    (
-        "lb-common/src/wire/ipv4.rs",
-        "says that the header may lie over any bytes",
-    ),
-    (
-        "lb-common/src/wire/ipv6.rs",
-        "says that the header may lie over any bytes",
-    ),
-    (
-        "lb-common/src/wire/mod.rs",
-        "the trait that says a header may lie over any bytes",
-    ),
-    (
-        "lb-common/src/wire/tcp.rs",
-        "says that the header may lie over any bytes",
-    ),
-    (
-        "lb-common/src/wire/udp.rs",
-        "says that the header may lie over any bytes",
-    ),
-    (
-        "lb-common/src/wire/word.rs",
-        "one word access to packed header fields",
-    ),
+    ("lb-common/src/tables/frontend.rs", "Pod for generic keys, which bytemuck can't derive"),
+    ("lb-common/src/wire/ethernet.rs", "says that the header may lie over any bytes"),
+    ("lb-common/src/wire/ipv4.rs", "says that the header may lie over any bytes"),
+    ("lb-common/src/wire/ipv6.rs", "says that the header may lie over any bytes"),
+    ("lb-common/src/wire/mod.rs", "the trait that says a header may lie over any bytes"),
+    ("lb-common/src/wire/tcp.rs", "says that the header may lie over any bytes"),
+    ("lb-common/src/wire/udp.rs", "says that the header may lie over any bytes"),
+    ("lb-common/src/wire/word.rs", "one word access to packed header fields"),
     ("lb-ebpf/src/actions.rs", "calls the redirect helpers"),
-    (
-        "lb-ebpf/src/fib.rs",
-        "calls the route lookup helper and reads its answer",
-    ),
-    (
-        "lb-ebpf/src/main.rs",
-        "calls the clock helper; names the licence section",
-    ),
-    (
-        "lb-ebpf/src/packet.rs",
-        "the one file that touches packet memory",
-    ),
-    (
-        "lb-ebpf/src/tables.rs",
-        "reads and writes map values in place",
-    ),
-    (
-        "lb-userspace/src/dataplane/batch.rs",
-        "the batch system calls, which aya lacks",
-    ),
-    (
-        "lb-userspace/src/dataplane/mapped.rs",
-        "writes memory-mapped arrays",
-    ),
-    (
-        "lb-userspace/src/dataplane/tables.rs",
-        "aya's Pod for lb-common's types, in one place",
-    ),
-    (
-        "tests/src/lab/namespace.rs",
-        "enters a namespace between fork and exec",
-    ),
+    ("lb-ebpf/src/fib.rs", "calls the route lookup helper and reads its answer"),
+    ("lb-ebpf/src/main.rs", "calls the clock helper; names the licence section"),
+    ("lb-ebpf/src/packet.rs", "the one file that touches packet memory"),
+    ("lb-ebpf/src/tables.rs", "reads and writes map values in place"),
+    ("lb-userspace/src/dataplane/batch.rs", "the batch system calls, which aya lacks"),
+    ("lb-userspace/src/dataplane/mapped.rs", "writes memory-mapped arrays"),
+    ("lb-userspace/src/dataplane/tables.rs", "aya's Pod for lb-common's types, in one place"),
+    ("tests/src/lab/namespace.rs", "enters a namespace between fork and exec"),
 ];
 
 /// All rules for one source, but for `unsafe`.
 pub fn check(file: &str, text: &str) -> Vec<Fault> {
-    let fault = |line: usize, what: String| Fault {
-        file: file.to_owned(),
-        line,
-        what,
-    };
+    let fault = |line: usize, what: String| Fault { file: file.to_owned(), line, what };
     let mut faults = Vec::new();
     if !opens_with_docs(text) {
-        faults.push(fault(
-            1,
-            "doesn't open with `//!` saying what the file is for".to_owned(),
-        ));
+        faults.push(fault(1, "doesn't open with `//!` saying what the file is for".to_owned()));
     }
     let length = text.lines().count();
     if length > LONGEST {
-        faults.push(fault(
-            0,
-            format!("{length} lines; more than {LONGEST} are several files"),
-        ));
+        faults.push(fault(0, format!("{length} lines; more than {LONGEST} are several files")));
     }
     for (number, line) in (1..).zip(text.lines()) {
         if is_exempt(line) {
@@ -143,37 +73,25 @@ pub fn check(file: &str, text: &str) -> Vec<Fault> {
 pub fn trailing_whitespace(file: &str, text: &str) -> Vec<Fault> {
     let lines = (1..).zip(text.lines());
     let trailing = lines.filter(|(_, line)| line.ends_with([' ', '\t', '\r']));
-    let fault = |(line, _)| Fault {
-        file: file.to_owned(),
-        line,
-        what: "space at the end".into(),
-    };
+    let fault = |(line, _)| Fault { file: file.to_owned(), line, what: "space at the end".into() };
     trailing.map(fault).collect()
 }
 
 /// Whether a source has an `unsafe` block, function, trait or implementation.
 pub fn uses_unsafe(text: &str) -> bool {
     let is_word_part = |c: char| c.is_alphanumeric() || c == '_';
-    text.lines().filter(|line| !is_exempt(line)).any(|line| {
-        code_of(line)
-            .split(|c| !is_word_part(c))
-            .any(|word| word == "unsafe")
-    })
+    text.lines()
+        .filter(|line| !is_exempt(line))
+        .any(|line| code_of(line).split(|c| !is_word_part(c)).any(|word| word == "unsafe"))
 }
 
 /// Holds the files that use `unsafe` against the list of those that may.
 pub fn check_unsafe(found: &[String]) -> Vec<Fault> {
-    let fault = |file: &str, what: &str| Fault {
-        file: file.into(),
-        line: 0,
-        what: what.into(),
-    };
+    let fault = |file: &str, what: &str| Fault { file: file.into(), line: 0, what: what.into() };
     let listed = |file: &String| UNSAFE.iter().any(|(name, _)| name == file);
     let unlisted = found.iter().filter(|file| !listed(file));
     let unlisted = unlisted.map(|file| fault(file, "`unsafe` in a file not listed in tidy"));
-    let stale = UNSAFE
-        .iter()
-        .filter(|(name, _)| !found.iter().any(|file| file == name));
+    let stale = UNSAFE.iter().filter(|(name, _)| !found.iter().any(|file| file == name));
     let stale = stale.map(|(name, _)| fault(name, "listed in tidy for `unsafe`, has none"));
     unlisted.chain(stale).collect()
 }
@@ -194,8 +112,7 @@ fn opens_with_docs(text: &str) -> bool {
 }
 
 fn is_exempt(line: &str) -> bool {
-    line.split_once("// tidy: ")
-        .is_some_and(|(_, reason)| !reason.trim().is_empty())
+    line.split_once("// tidy: ").is_some_and(|(_, reason)| !reason.trim().is_empty())
 }
 
 /// The line without its comment and without what its strings hold. Strings over several lines are not
@@ -232,11 +149,7 @@ mod tests {
     fn each_forbidden_pattern_is_found_with_its_line() {
         for (pattern, _) in FORBIDDEN {
             let faults = check("a.rs", &format!("{GOOD}    {pattern}\n"));
-            assert_eq!(
-                faults.iter().map(|fault| fault.line).collect::<Vec<_>>(),
-                [4],
-                "{pattern}"
-            );
+            assert_eq!(faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [4], "{pattern}");
         }
     }
 
@@ -244,20 +157,14 @@ mod tests {
     fn a_reason_exempts_a_line_and_a_comment_is_no_code() {
         let line = format!("{GOOD}thread::sleep(d) // tidy: the deadline's poll\n// dbg!(x)\n");
         assert_eq!(check("a.rs", &line), []);
-        assert_eq!(
-            check("a.rs", &line.replace("the deadline's poll", "")).len(),
-            1
-        );
+        assert_eq!(check("a.rs", &line.replace("the deadline's poll", "")).len(), 1);
     }
 
     #[test]
     fn a_file_without_docs_or_too_long_is_a_fault() {
         assert_eq!(check("a.rs", "fn f() {}\n").len(), 1);
         assert_eq!(check("a.rs", "#![allow(\n    x,\n)]\n//! Docs\n"), []);
-        assert_eq!(
-            check("a.rs", &format!("{GOOD}{}", "\n".repeat(LONGEST))).len(),
-            1
-        );
+        assert_eq!(check("a.rs", &format!("{GOOD}{}", "\n".repeat(LONGEST))).len(), 1);
     }
 
     #[test]
@@ -270,9 +177,6 @@ mod tests {
         assert!(uses_unsafe("let x = unsafe { y };"));
         assert!(!uses_unsafe("#![deny(unsafe_code)] // unsafe"));
         assert!(!uses_unsafe("let word = \"an unsafe one\";"));
-        assert_eq!(
-            check_unsafe(&["nowhere.rs".to_owned()]).len(),
-            UNSAFE.len() + 1
-        );
+        assert_eq!(check_unsafe(&["nowhere.rs".to_owned()]).len(), UNSAFE.len() + 1);
     }
 }

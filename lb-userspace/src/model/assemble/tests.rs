@@ -1,3 +1,5 @@
+//! Services that want the same address or port, and endpoints that none may have.
+
 use super::*;
 use crate::model::{
     Endpoint, Family, Hints, Protocol, Proxying, ServicePort, ServiceType, TargetPort,

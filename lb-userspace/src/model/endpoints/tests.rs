@@ -1,3 +1,5 @@
+//! Which slices are taken, which are refused, and in what words.
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

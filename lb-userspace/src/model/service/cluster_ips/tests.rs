@@ -1,3 +1,5 @@
+//! Which cluster IPs are taken, which are refused, and in what words.
+
 use super::*;
 
 /// A Service with one cluster IP, which is right; cases change one thing.

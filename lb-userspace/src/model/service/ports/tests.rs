@@ -1,3 +1,5 @@
+//! Which ports are taken, which are refused, and in what words.
+
 use super::*;
 
 /// A Service with one port, which is right; cases change one thing.

@@ -1,3 +1,5 @@
+//! What is read from a directory, and what is said of mistakes in it.
+
 use std::{os::unix::fs::symlink, path::Path};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Changes of a directory while it is watched.
+
 use std::{
     fs::File,
     io::Write,

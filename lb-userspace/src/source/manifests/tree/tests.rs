@@ -1,3 +1,5 @@
+//! Documents become trees with the places of their fields.
+
 use super::*;
 
 const TEXT: &str = "\

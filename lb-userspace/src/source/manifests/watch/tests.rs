@@ -1,3 +1,5 @@
+//! Which events of a directory count.
+
 use notify::event::{CreateKind, DataChange, Flag, RenameMode};
 
 use super::*;

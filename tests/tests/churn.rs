@@ -1,0 +1,70 @@
+//! Many connections while endpoints come and go. Needs root.
+
+mod common;
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use anyhow::Result;
+use common::{BACKENDS, Bed, cluster_ip, name};
+use lb_tests::{
+    lab::cast::Family,
+    manifests::Endpoint,
+    traffic::{Protocol, many},
+};
+
+/// The number of connections that must not fail.
+const MANY: u64 = 100_000;
+
+/// Endpoints leave as Kubernetes has them leave: terminating first, then removed.
+#[test]
+fn a_hundred_thousand_connections_do_not_fail_while_endpoints_come_and_go() -> Result<()> {
+    let bed = Bed::standard()?;
+    let done = AtomicBool::new(false);
+    let (tally, changes) = thread::scope(|scope| -> Result<_> {
+        let churn = scope.spawn(|| come_and_go(&bed, &done));
+        let tally = many(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), MANY, 16);
+        done.store(true, Ordering::Relaxed);
+        Ok((tally, churn.join().expect("the thread that changes endpoints")?))
+    })?;
+    tally.assert_all_answered();
+    assert_eq!(tally.answered(), MANY);
+    assert!(changes >= 12, "the endpoints changed only {changes} times: {tally}");
+    let [one, two, third] = BACKENDS.map(|pod| tally.answers.get(&name(pod)).copied().unwrap_or(0));
+    assert!(third > 0, "the endpoint that came and went was never chosen: {tally}");
+    // Between the two that stay it is a toss-up, for all connections of a source port at once.
+    let chance = 5.0 * tally.deviation_of_a_toss_up();
+    assert!(
+        f64::from(u32::try_from(one.abs_diff(two))?) < chance,
+        "more than chance allows ({chance}): {tally}"
+    );
+    Ok(())
+}
+
+/// Lets the third endpoint come, terminate and go until told to stop; returns how many changes.
+fn come_and_go(bed: &Bed, done: &AtomicBool) -> Result<u32> {
+    let stay = common::endpoints(&BACKENDS[..2]);
+    let third = common::endpoints(&BACKENDS[2..]);
+    let going = third.iter().map(|one| Endpoint::terminating(one.address)).collect::<Vec<_>>();
+    let states = [(&going[..], 2, 3), (&[], 2, 2), (&third[..], 3, 3)];
+    let mut changes = 0;
+    for (endpoints, slots, backends) in states.into_iter().cycle() {
+        if done.load(Ordering::Relaxed) {
+            break;
+        }
+        bed.manifests.write_endpoints(&bed.service, &[&stay, endpoints].concat())?;
+        bed.lb.wait_for("a change of endpoints", |status| {
+            let services = status["services"].as_array();
+            services.is_some_and(|all| {
+                all.iter().all(|one| {
+                    one["slots"] == slots
+                        && one["backends"].as_array().map(Vec::len) == Some(backends)
+                })
+            })
+        })?;
+        changes += 1;
+    }
+    Ok(changes)
+}

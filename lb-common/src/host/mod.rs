@@ -5,8 +5,10 @@
 
 extern crate alloc;
 
+mod family;
 mod packet;
 mod tables;
 
+pub use family::HostFamily;
 pub use packet::HostPacket;
-pub use tables::{HostTables, Routes};
+pub use tables::{FamilyState, HostTables, Routes};

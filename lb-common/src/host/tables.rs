@@ -1,6 +1,6 @@
 //! The tables in maps of the standard kind.
 
-use alloc::{boxed::Box, collections::BTreeMap};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::{
     cell::{Cell, RefCell, UnsafeCell},
     ptr::NonNull,
@@ -8,8 +8,9 @@ use core::{
 
 extern crate alloc;
 
+use super::HostFamily;
 use crate::{
-    addr::{Address, Ipv4, Ipv6, Port},
+    addr::{Ipv4, Ipv6, Port},
     hash,
     hook::Scope,
     pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
@@ -100,34 +101,6 @@ impl HostTables {
     }
 }
 
-/// Where each family's tables are, and how its backends' addresses are told.
-pub trait HostFamily: Address + Ord {
-    /// The tables of this family.
-    fn state(tables: &HostTables) -> &FamilyState<Self>;
-    /// A backend's address.
-    fn of_backend(address: Ipv6) -> Self;
-}
-
-impl HostFamily for Ipv4 {
-    fn state(tables: &HostTables) -> &FamilyState<Self> {
-        &tables.v4
-    }
-
-    fn of_backend(address: Ipv6) -> Self {
-        address.unmapped()
-    }
-}
-
-impl HostFamily for Ipv6 {
-    fn state(tables: &HostTables) -> &FamilyState<Self> {
-        &tables.v6
-    }
-
-    fn of_backend(address: Ipv6) -> Self {
-        address
-    }
-}
-
 impl<A: HostFamily> FamilyState<A>
 where
     Draft<A>: bytemuck::Zeroable,
@@ -161,9 +134,8 @@ impl<A: HostFamily> FamilyState<A> {
     }
 
     /// All flows, the new ones first.
-    pub fn flows(&self) -> alloc::vec::Vec<(FlowKey<A>, Generation, Flow<A>)> {
-        let keys =
-            |entries: &Entries<A>| entries.borrow().keys().copied().collect::<alloc::vec::Vec<_>>();
+    pub fn flows(&self) -> Vec<(FlowKey<A>, Generation, Flow<A>)> {
+        let keys = |entries: &Entries<A>| entries.borrow().keys().copied().collect::<Vec<_>>();
         let mut all = keys(&self.new);
         all.extend(keys(&self.established));
         all.into_iter()
@@ -231,7 +203,12 @@ impl<A: HostFamily> FamilyTables<A> for HostTables {
     fn route(&self, query: &RouteQuery<A>, egress: &mut Egress) -> Route {
         match A::state(self).routes.get(&query.destination) {
             Some((route, found)) => {
-                *egress = *found;
+                // Exactly what the kernel's answer sets.
+                egress.ifindex = found.ifindex;
+                if *route == Route::Via {
+                    egress.macs = found.macs;
+                    egress.flags = found.flags;
+                }
                 *route
             }
             None => Route::None,

@@ -5,7 +5,6 @@ use crate::{
     addr::{Address, Port},
     checksum::Delta,
     hook::Hook,
-    packet::Packet,
     tables::{BackendRef, Egress, Emit, Flow, FlowKey, Half, State},
     verdict::DropReason,
     wire::{L4, TcpFlags},
@@ -176,8 +175,7 @@ pub enum Judgement<A> {
 /// A SYN on a closed flow begins another. When the backend is gone, UDP and SYNs begin another;
 /// whatever else is dropped.
 #[inline(always)]
-pub fn find<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
-    _packet: &P,
+pub fn find<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,
     hook: Hook,
     parsed: &Parsed<A>,
@@ -269,7 +267,8 @@ pub fn note<A: Family, T: Tables + FamilyTables<A>>(
     if flow.generation == Generation::Established {
         return;
     }
-    if flow.is_forward() {
+    // Forward halves are only where clients are; said for the compiler, which leaves the rest out.
+    if hook.faces_clients() && flow.is_forward() {
         graduate::graduate(tables, hook, parsed, key, flow);
     } else if parsed.flags.accepts() {
         flow.accept(parsed.sequence);

@@ -12,6 +12,7 @@
 mod begin;
 mod choose;
 mod family;
+mod fate;
 mod flow;
 mod graduate;
 mod ours;
@@ -32,6 +33,7 @@ use crate::{
     verdict::{DropReason, PassReason, Verdict},
     wire::{EtherType, Ethernet},
 };
+use fate::{Fate, Interface};
 use flow::Judgement;
 use parse::Parsed;
 
@@ -43,12 +45,13 @@ pub fn run<P: Packet, T: Tables>(
     hook: Hook,
     now: u32,
 ) -> Result<Verdict, DropReason> {
-    let outcome = process(packet, tables, hook, now);
+    let mut interface = Interface::none();
+    let outcome = process(packet, tables, hook, now, &mut interface);
     tables.count(match outcome {
-        Ok(verdict) => verdict.counter(),
+        Ok(fate) => fate.counter(),
         Err(reason) => reason as u32,
     });
-    outcome
+    Ok(outcome?.verdict(&interface))
 }
 
 /// Processes a packet.
@@ -58,14 +61,15 @@ fn process<P: Packet, T: Tables>(
     tables: &T,
     hook: Hook,
     now: u32,
-) -> Result<Verdict, DropReason> {
+    interface: &mut Interface,
+) -> Result<Fate, DropReason> {
     let Some(ethernet) = packet.header::<Ethernet>(0) else {
-        return Ok(Verdict::Pass(PassReason::NotIp));
+        return Ok(Fate::Pass(PassReason::NotIp));
     };
     match ethernet.ether_type() {
-        EtherType::IPV4 => translate::<Ipv4, P, T>(packet, tables, hook, now),
-        EtherType::IPV6 => translate::<Ipv6, P, T>(packet, tables, hook, now),
-        _ => Ok(Verdict::Pass(PassReason::NotIp)),
+        EtherType::IPV4 => translate::<Ipv4, P, T>(packet, tables, hook, now, interface),
+        EtherType::IPV6 => translate::<Ipv6, P, T>(packet, tables, hook, now, interface),
+        _ => Ok(Fate::Pass(PassReason::NotIp)),
     }
 }
 
@@ -76,35 +80,36 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     tables: &T,
     hook: Hook,
     now: u32,
-) -> Result<Verdict, DropReason> {
+    interface: &mut Interface,
+) -> Result<Fate, DropReason> {
     let parsed: Parsed<A> = match parse::parse(packet) {
         Ok(parsed) => parsed,
-        Err(reason) => return Ok(Verdict::Pass(reason)),
+        Err(reason) => return Ok(Fate::Pass(reason)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
-        return Ok(Verdict::Pass(PassReason::NotOurs));
+        return Ok(Fate::Pass(PassReason::NotOurs));
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
-    let flow = match flow::find(packet, tables, hook, &parsed, &key)? {
+    let flow = match flow::find(tables, hook, &parsed, &key)? {
         Judgement::Goes(flow) => flow,
-        Judgement::Over if !P::COMPLETE => return Ok(Verdict::Pass(PassReason::Declined)),
+        Judgement::Over if !P::COMPLETE => return Ok(Fate::Pass(PassReason::Declined)),
         judgement => {
             if !hook.faces_clients() {
-                return Ok(Verdict::Pass(PassReason::NotOurs));
+                return Ok(Fate::Pass(PassReason::NotOurs));
             }
             let Some(choice) = choose::choose(tables, hook, &parsed)? else {
-                return Ok(Verdict::Pass(PassReason::NotOurs));
+                return Ok(Fate::Pass(PassReason::NotOurs));
             };
             if let Judgement::Over = judgement {
                 flow::forget(tables, hook, &key);
             }
             match begin::begin(packet, tables, hook, now, &parsed, &key, &choice)? {
                 Some(flow) => flow,
-                None => return Ok(Verdict::Pass(PassReason::Declined)),
+                None => return Ok(Fate::Pass(PassReason::Declined)),
             }
         }
     };
-    carry_out(packet, tables, hook, now, &parsed, &key, flow)
+    carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
 }
 
 /// Does to a packet what its flow says.
@@ -117,17 +122,18 @@ fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     parsed: &Parsed<A>,
     key: &FlowKey<A>,
     flow: FlowRef<A>,
-) -> Result<Verdict, DropReason> {
+    interface: &mut Interface,
+) -> Result<Fate, DropReason> {
     let due = now.wrapping_sub(flow.last_seen()) >= tables.touch_interval();
-    let Some(verdict) = way_out::way_out(packet, tables, parsed, flow, due)? else {
-        return Ok(Verdict::Pass(PassReason::Declined));
+    let Some(fate) = way_out::way_out(packet, tables, parsed, flow, due, interface)? else {
+        return Ok(Fate::Pass(PassReason::Declined));
     };
     if due {
         flow.touch(now);
     }
     tables.count_service(flow.service(), packet.len());
-    rewrite::rewrite(packet, parsed, flow, verdict)?;
+    rewrite::rewrite(packet, parsed, flow, fate)?;
     // Last, because a flow that graduates leaves the entry that the handle points to.
     flow::note(tables, hook, parsed, key, flow);
-    Ok(verdict)
+    Ok(fate)
 }

@@ -1,11 +1,11 @@
 //! Writing a packet's new headers, from the outside in: the transport header goes last, because
 //! fixing its checksum may move the packet's memory.
 
-use super::{Family, FlowRef, family::IpChange, parse::Parsed};
+use super::{Family, Fate, FlowRef, family::IpChange, parse::Parsed};
 use crate::{
     packet::{L4Change, Packet},
     tables::Emit,
-    verdict::{DropReason, Verdict},
+    verdict::DropReason,
     wire::Ethernet,
 };
 
@@ -15,9 +15,9 @@ pub fn rewrite<A: Family, P: Packet>(
     packet: &mut P,
     parsed: &Parsed<A>,
     flow: FlowRef<A>,
-    verdict: Verdict,
+    fate: Fate,
 ) -> Result<(), DropReason> {
-    if let Verdict::Transmit(_) = verdict {
+    if let Fate::Transmit = fate {
         let ethernet = packet.header_mut::<Ethernet>(0).ok_or(DropReason::Unwritable)?;
         let macs =
             if flow.emits(Emit::Turn) { ethernet.macs().swapped() } else { flow.egress().macs };
@@ -30,7 +30,7 @@ pub fn rewrite<A: Family, P: Packet>(
             source: flow.source(),
             destination: flow.destination(),
             delta: address_delta,
-            forwarded: !matches!(verdict, Verdict::Stack),
+            forwarded: !matches!(fate, Fate::Stack),
         },
     )?;
     packet.change_l4(

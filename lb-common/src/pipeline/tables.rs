@@ -72,7 +72,8 @@ pub enum Route {
 pub struct RouteQuery<A> {
     /// The interface that the packet came in on.
     pub ifindex: u32,
-    /// Source after translation.
+    /// Source: the client's for a flow that begins, because the node's own depends on the answer; for
+    /// one that goes on, the one after translation.
     pub source: A,
     /// Destination after translation.
     pub destination: A,

@@ -4,13 +4,13 @@
 //! packet fits, and it may still be forwarded.
 
 use super::{
-    Family, FamilyTables, FlowRef, Route, RouteQuery, Tables, begin::complete_egress,
-    family::L3_AT, parse::Parsed,
+    Family, FamilyTables, Fate, FlowRef, Interface, Route, RouteQuery, Tables,
+    begin::complete_egress, family::L3_AT, parse::Parsed,
 };
 use crate::{
     packet::Packet,
     tables::{Device, Egress, Emit},
-    verdict::{DropReason, Verdict},
+    verdict::DropReason,
 };
 
 /// The verdict for a packet of a flow, or `None` if this hook can't send it. Nothing is written
@@ -25,13 +25,15 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     parsed: &Parsed<A>,
     flow: FlowRef<A>,
     due: bool,
-) -> Result<Option<Verdict>, DropReason> {
+    interface: &mut Interface,
+) -> Result<Option<Fate>, DropReason> {
     if flow.emits(Emit::Stack) {
-        return Ok(Some(Verdict::Stack));
+        return Ok(Some(Fate::Stack));
     }
     check_ttl(parsed)?;
     if flow.emits(Emit::Turn) {
-        return Ok(Some(Verdict::Transmit(packet.ifindex())));
+        interface.set(packet.ifindex());
+        return Ok(Some(Fate::Transmit));
     }
     let mut egress = flow.egress();
     let stale = egress.epoch != tables.epoch() || (due && egress.flags & Egress::NEIGHBOUR == 0);
@@ -43,15 +45,12 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     }
     check_length(packet, parsed, &egress)?;
     let known = egress.flags & Egress::NEIGHBOUR != 0;
+    interface.set(egress.ifindex);
     if P::COMPLETE {
         if stale {
             flow.set_egress(egress);
         }
-        return Ok(Some(if known && !due {
-            Verdict::Transmit(egress.ifindex)
-        } else {
-            Verdict::Resolve(egress.ifindex)
-        }));
+        return Ok(Some(if known && !due { Fate::Transmit } else { Fate::Resolve }));
     }
     if due || !known || egress.flags & Egress::XDP_TRANSMIT == 0 {
         return Ok(None);
@@ -59,7 +58,7 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if stale {
         flow.set_egress(egress);
     }
-    Ok(Some(Verdict::Transmit(egress.ifindex)))
+    Ok(Some(Fate::Transmit))
 }
 
 /// Fails if the packet may not be forwarded any further.

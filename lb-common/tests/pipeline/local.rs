@@ -163,3 +163,28 @@ fn a_translated_packet_matches_at_no_other_hook() {
         }
     });
 }
+
+/// RFC 768: a sum that comes out as 0 is sent as 0xffff, because 0 says that there is none.
+#[test]
+fn a_udp_checksum_that_comes_out_as_zero_is_sent_as_its_other_form() {
+    for family in Family::BOTH {
+        let world = World::new(&[LOCAL]);
+        let question = request(family, L4::Udp, OUTSIDE, Front::Node);
+        let (client, backend) =
+            (OUTSIDE.socket(family, CLIENT_PORT), LOCAL.socket(family, BACKEND_PORT));
+        let inner = between(question.clone(), client, backend);
+        let checksum_at = if family == Family::V4 { 40 } else { 60 };
+        let payload = (0..=u16::MAX)
+            .map(u16::to_be_bytes)
+            .find(|word| {
+                let frame = inner.clone().payload(word).build();
+                frame[checksum_at..checksum_at + 2] == [0xff, 0xff]
+            })
+            .expect("some word makes the sum come out as 0");
+        world.send(UPLINK_IN, &question.payload(&payload)).is(
+            Ok(Verdict::Stack),
+            &inner.payload(&payload),
+            &[Event::FlowCreated as u32],
+        );
+    }
+}

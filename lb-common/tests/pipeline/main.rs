@@ -13,6 +13,7 @@ mod graduation;
 mod hairpin;
 mod life;
 mod local;
+mod lost;
 mod passes;
 mod properties;
 mod race;

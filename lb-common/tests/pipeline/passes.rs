@@ -134,6 +134,18 @@ fn fragments_pass_the_first_included() {
 }
 
 #[test]
+fn the_reserved_bit_is_treated_like_a_fragments() {
+    let mut frame = Packet::ipv4().to(NODE1, SERVICE_PORT).build();
+    frame[20] |= 0x80;
+    check(Case {
+        what: "the reserved bit",
+        frame: &frame,
+        reason: PassReason::Fragment,
+        ..ORDINARY
+    });
+}
+
+#[test]
 fn other_protocols_and_headers_in_between_pass() {
     let icmp = Packet::ipv4().to(NODE1, 0).other(1).payload(&[8, 0, 0, 0]);
     let sctp = Packet::ipv6().to(NODE1, 0).other(132).payload(&[0; 12]);

@@ -160,3 +160,21 @@ fn a_neighbour_that_became_known_without_a_new_epoch_is_found_at_the_next_touch(
         assert_eq!(after.outcome, Ok(Verdict::Transmit(UPLINK)));
     });
 }
+
+/// What a CPU works in still holds the flow that it began before.
+#[test]
+fn a_neighbour_that_is_unknown_does_not_get_the_one_before() {
+    each(|family, l4| {
+        let mut world = World::new(&[REMOTE]);
+        let question = request(family, l4, OUTSIDE, Front::Node);
+        let known = world.send(UPLINK_IN, &question);
+        assert_eq!(known.outcome, Ok(Verdict::Transmit(UPLINK)));
+
+        world.route(family, REMOTE, Route::Unresolved);
+        let another = question.from(OUTSIDE, 40_001);
+        let another = another.addresses(OUTSIDE.ip(family), Front::Node.socket(family).ip());
+        let declined = Ok(Verdict::Pass(lb_common::verdict::PassReason::Declined));
+        world.send(XDP, &another).is(declined, &another, &[]);
+        assert_eq!(world.send(UPLINK_IN, &another).outcome, Ok(Verdict::Resolve(UPLINK)));
+    });
+}

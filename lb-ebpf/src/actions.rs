@@ -32,10 +32,11 @@ pub fn classifier(outcome: Result<Verdict, DropReason>) -> i32 {
         Ok(Verdict::Pass(_) | Verdict::Stack) => TC_ACT_UNSPEC,
         // SAFETY: takes numbers only. Answers with the action.
         Ok(Verdict::Transmit(ifindex)) => (unsafe { bpf_redirect(ifindex, 0) }) as i32,
-        // SAFETY: no parameters are given: the kernel looks the next hop up by itself.
         Ok(Verdict::Resolve(ifindex)) => {
-            (unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) }) as i32
+            // SAFETY: no parameters are given: the kernel looks the next hop up by itself.
+            let action = unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) };
+            action as i32
         }
-        Err(_) => TC_ACT_SHOT as i32,
+        Err(_) => TC_ACT_SHOT,
     }
 }

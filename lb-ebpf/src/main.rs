@@ -2,6 +2,13 @@
 //! hook's packet and the maps. What a verdict means to XDP or TC is decided here, nothing else.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "helpers take and give wider words than what is in them: lengths, indices, actions"
+)]
+#![expect(clippy::needless_pass_by_value, reason = "an entry point owns its context")]
 
 mod actions;
 mod fib;
@@ -72,7 +79,6 @@ fn classify(ctx: &TcContext, hook: Hook) -> i32 {
 
 /// The lower half of the kernel's jiffies. The verifier replaces the call by a load.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "ages are differences")]
 fn now() -> u32 {
     // SAFETY: takes nothing, touches nothing.
     (unsafe { bpf_jiffies64() }) as u32

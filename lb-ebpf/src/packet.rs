@@ -82,15 +82,8 @@ impl<'a> SkbPacket<'a> {
     /// fragments they could not be read otherwise.
     #[inline(always)]
     pub fn new(ctx: &'a TcContext) -> Self {
-        let packet = Self {
-            skb: ctx.skb.skb,
-            _ctx: PhantomData,
-        };
-        let needed = if packet.field_protocol() == EtherType::IPV6.to_wire() {
-            74
-        } else {
-            54
-        };
+        let packet = Self { skb: ctx.skb.skb, _ctx: PhantomData };
+        let needed = if packet.field_protocol() == EtherType::IPV6.to_wire() { 74 } else { 54 };
         let linear = (packet.data_end() - packet.data()) as u32;
         if linear < needed && linear < packet.len() {
             // A packet that is too short all the same fails at the bounds checks.
@@ -113,10 +106,6 @@ impl<'a> SkbPacket<'a> {
     }
 
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the kernel keeps 16 bits in 32"
-    )]
     fn field_protocol(&self) -> u16 {
         // SAFETY: the program's own context.
         unsafe { (*self.skb).protocol as u16 }
@@ -164,16 +153,12 @@ impl Packet for SkbPacket<'_> {
     fn change_l4(&mut self, offset: usize, l4: L4, change: L4Change) -> Result<(), DropReason> {
         let (at, flags) = match l4 {
             L4::Tcp => {
-                let tcp = self
-                    .header_mut::<Tcp>(offset)
-                    .ok_or(DropReason::Unwritable)?;
+                let tcp = self.header_mut::<Tcp>(offset).ok_or(DropReason::Unwritable)?;
                 tcp.set_ports(change.source, change.destination);
                 (offset + Tcp::CHECKSUM_AT, 0)
             }
             L4::Udp => {
-                let udp = self
-                    .header_mut::<Udp>(offset)
-                    .ok_or(DropReason::Unwritable)?;
+                let udp = self.header_mut::<Udp>(offset).ok_or(DropReason::Unwritable)?;
                 udp.set_ports(change.source, change.destination);
                 (offset + Udp::CHECKSUM_AT, u64::from(BPF_F_MARK_MANGLED_0))
             }
@@ -185,10 +170,6 @@ impl Packet for SkbPacket<'_> {
             bpf_l4_csum_replace(self.skb, at as u32, 0, addresses, pseudo) != 0
                 || bpf_l4_csum_replace(self.skb, at as u32, 0, ports, flags) != 0
         };
-        if failed {
-            Err(DropReason::Unwritable)
-        } else {
-            Ok(())
-        }
+        if failed { Err(DropReason::Unwritable) } else { Ok(()) }
     }
 }

@@ -225,9 +225,7 @@ impl<A: KernelFamily> FamilyTables<A> for Kernel {
     #[inline(always)]
     fn frontend(&self, key: &FrontendKey<A>) -> Option<u32> {
         // SAFETY: a pointer into the map's memory; a 4-byte read.
-        A::frontends()
-            .get_ptr(key)
-            .map(|service| unsafe { *service })
+        A::frontends().get_ptr(key).map(|service| unsafe { *service })
     }
 
     #[inline(always)]
@@ -277,11 +275,10 @@ impl<A: KernelFamily> FamilyTables<A> for Kernel {
     }
 
     #[inline(always)]
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied")]
     fn establish(&self, key: &FlowKey<A>, flow: FlowRef<A>) -> bool {
         // SAFETY: the handle points to a whole entry, which the kernel copies.
-        A::flows()
-            .insert(key, unsafe { &*flow.as_ptr() }, u64::from(BPF_ANY))
-            .is_ok()
+        A::flows().insert(key, unsafe { &*flow.as_ptr() }, u64::from(BPF_ANY)).is_ok()
     }
 
     #[inline(always)]

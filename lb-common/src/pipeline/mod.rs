@@ -114,6 +114,10 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
 
 /// Does to a packet what its flow says.
 #[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of one function; bundled, they would be memory"
+)]
 fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     packet: &mut P,
     tables: &T,

@@ -20,7 +20,9 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-common/src/host/packet.rs", "lays headers over the bytes of a vector, as the kernel does"),
     ("lb-common/src/host/tables.rs", "hands out flow handles and reads through them"),
     ("lb-common/src/pipeline/begin.rs", "reads a flow through the handle that the table gave"),
+    ("lb-common/src/pipeline/fate.rs", "keeps a number in memory, for verifiers before Linux 6.3"),
     ("lb-common/src/pipeline/flow.rs", "the flow handle: a raw pointer into a map's value"),
+    ("lb-common/src/pipeline/graduate.rs", "works in the room that the table gave for a flow"),
     (
         "lb-common/src/tables/flow.rs",
         "clears an entry by words, which no loop may turn into memset",
@@ -42,6 +44,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-userspace/src/dataplane/mapped.rs", "writes memory-mapped arrays"),
     ("lb-userspace/src/dataplane/tables.rs", "aya's Pod for lb-common's types, in one place"),
     ("tests/src/lab/namespace.rs", "enters a namespace between fork and exec"),
+    ("tests/src/process.rs", "asks for a signal between fork and exec"),
 ];
 
 /// All rules for one source, but for `unsafe`.

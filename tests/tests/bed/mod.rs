@@ -1,0 +1,131 @@
+//! The test-run bed: the real programs, loaded but attached to nothing, inside a namespace with real
+//! interfaces and routes; packets are put through them one at a time by `BPF_PROG_TEST_RUN`.
+//!
+//! [`world`] is who there is, [`network`] and [`services`] make it so; [`run`] puts a packet through a
+//! program; [`sent`] says what became of it; [`mirror`] copies the tables to the host's pipeline.
+//! What ought to become of a packet does not belong here.
+
+#![allow(dead_code, unused_imports, reason = "each suite uses its part")]
+
+pub mod mirror;
+pub mod network;
+pub mod run;
+pub mod sent;
+pub mod services;
+pub mod world;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use lb_common::tables::SnatPorts;
+use lb_tests::{
+    lab::{Entered, Lab, Namespace},
+    process::fresh_instance,
+};
+use lb_userspace::{
+    compile::Desired,
+    dataplane::{Pins, Programs, Settings, Sizes, Tables, Writer},
+};
+
+pub use run::{At, Point, Ran};
+pub use sent::Sent;
+pub use world::{Backend, Devices, Front, World};
+
+const BPFFS: &str = "/sys/fs/bpf";
+const NODE: &str = "node1";
+
+/// Room for everything that the suites put in.
+pub const SIZES: Sizes = Sizes {
+    services: 256,
+    frontends: 1024,
+    backends: 256,
+    slots: 1024,
+    new_flows: 1 << 12,
+    flows: 1 << 12,
+    devices: 64,
+};
+
+/// Time plays no part: no flow's age is ever renewed.
+pub const SETTINGS: Settings = Settings {
+    snat_ports: SnatPorts { first: 61_000, count: 500 },
+    graduate_udp: true,
+    touch_interval: u32::MAX / 2,
+    hash_key: [0x5eed, 0xfeed],
+};
+
+/// Loaded programs, filled tables, and this thread inside their namespace.
+pub struct Bed {
+    // In the order in which they have to go.
+    pub tables: Tables,
+    writer: Writer,
+    programs: Programs,
+    pins: Pinned,
+    pub world: World,
+    _inside: Entered,
+    lab: Lab,
+}
+
+/// Pins that go away, also when a test panics.
+struct Pinned(Pins);
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.remove() {
+            eprintln!("pins stay behind: {error}");
+        }
+    }
+}
+
+impl Bed {
+    /// The standard bed.
+    pub fn new() -> Result<Self> {
+        Self::with(&SIZES, |_| Ok(()))
+    }
+
+    /// A bed whose tables have other sizes, or other maps: `prepare` is given the directory of the
+    /// pins before the programs are loaded, which take what is pinned there.
+    pub fn with(sizes: &Sizes, prepare: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
+        let mut lab = Lab::start()?;
+        network::wire(&mut lab, NODE)?;
+        let inside = lab.namespace(NODE)?.enter()?;
+        let world = World { devices: Devices::find()? };
+
+        let mut pins = Pinned(Pins::of(Path::new(BPFFS), &fresh_instance()));
+        pins.0.lock()?;
+        prepare(&pins.0.maps())?;
+        let programs = Programs::load(&pins.0, sizes).context("loading the programs")?;
+        let tables = Tables::open(&pins.0)?;
+        tables.set_settings(SETTINGS);
+        tables.devices.update(&world.devices.table())?;
+        let writer = Writer::new(&tables, std::collections::BTreeMap::new());
+        let mut bed = Self { tables, writer, programs, pins, world, _inside: inside, lab };
+        bed.apply(&services::desired(Backend::hosts))?;
+        Ok(bed)
+    }
+
+    /// Makes the tables say what is desired.
+    pub fn apply(&mut self, desired: &Desired) -> Result<()> {
+        self.writer.apply(&mut self.tables, desired)?;
+        Ok(())
+    }
+
+    /// Services and their numbers.
+    pub fn services(&self) -> impl Iterator<Item = u32> {
+        self.writer.services().map(|(_, number)| number)
+    }
+
+    /// The namespace, to change routes and settings.
+    pub fn namespace(&self) -> &Namespace {
+        self.lab.namespace(NODE).expect("the bed made it")
+    }
+
+    /// The loaded programs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// The directory of the pinned maps.
+    pub fn maps(&self) -> std::path::PathBuf {
+        self.pins.0.maps()
+    }
+}

@@ -4,6 +4,7 @@
 //! - [`lab`]: hosts, nodes and pods as network namespaces that always go away.
 //! - [`process`]: a running `lb` that always goes away. [`manifests`]: what it is told to serve.
 //! - [`traffic`]: small servers and clients on plain sockets, and statistics over who answered.
+//! - [`patience`]: how long things may take where the tests run.
 //! - [`packet`]: test packets byte by byte, a reader for them, and random ones.
 //!
 //! The load balancer itself is only ever run as a process: this crate's library depends on neither `lb-userspace` nor
@@ -13,5 +14,6 @@
 pub mod lab;
 pub mod manifests;
 pub mod packet;
+pub mod patience;
 pub mod process;
 pub mod traffic;

@@ -23,10 +23,10 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::lab::Namespace;
+use crate::{lab::Namespace, patience::patient};
 
 /// How long `lb` may take to come up, to follow a change, or to stop.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a condition is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -53,7 +53,7 @@ pub enum ProcessError {
         log: String,
     },
     /// It did not become so in time.
-    #[error("{what} did not happen in {PATIENCE:?}; lb wrote:\n{log}")]
+    #[error("{what} did not happen in {:?}; lb wrote:\n{log}", patient(PATIENCE))]
     TimedOut {
         /// What was waited for.
         what: String,
@@ -153,7 +153,7 @@ impl LoadBalancer {
     }
 
     fn wait_until_up(&mut self) -> Result<(), ProcessError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         loop {
             if let Some(status) = self.child.try_wait()? {
                 if let Some(reader) = self.reader.take() {
@@ -183,7 +183,7 @@ impl LoadBalancer {
         what: &str,
         condition: impl Fn(&Value) -> bool,
     ) -> Result<Value, ProcessError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         loop {
             let status = self.status()?;
             if condition(&status) {
@@ -233,7 +233,7 @@ impl LoadBalancer {
         if self.child.try_wait()?.is_none() {
             kill(pid, Signal::SIGTERM).map_err(io::Error::from)?;
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);

@@ -12,25 +12,30 @@ use common::{BACKENDS, Bed, cluster_ip, name};
 use lb_tests::{
     lab::cast::Family,
     manifests::Endpoint,
+    patience::connections,
     traffic::{Protocol, many},
 };
-
-/// The number of connections that must not fail.
-const MANY: u64 = 100_000;
 
 /// Endpoints leave as Kubernetes has them leave: terminating first, then removed.
 #[test]
 fn a_hundred_thousand_connections_do_not_fail_while_endpoints_come_and_go() -> Result<()> {
+    let many_connections = connections();
     let bed = Bed::standard()?;
     let done = AtomicBool::new(false);
     let (tally, changes) = thread::scope(|scope| -> Result<_> {
         let churn = scope.spawn(|| come_and_go(&bed, &done));
-        let tally = many(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), MANY, 16);
+        let tally = many(
+            bed.cluster.pod(1, 3),
+            Protocol::Tcp,
+            cluster_ip(Family::V4),
+            many_connections,
+            16,
+        );
         done.store(true, Ordering::Relaxed);
         Ok((tally, churn.join().expect("the thread that changes endpoints")?))
     })?;
     tally.assert_all_answered();
-    assert_eq!(tally.answered(), MANY);
+    assert_eq!(tally.answered(), many_connections);
     assert!(changes >= 12, "the endpoints changed only {changes} times: {tally}");
     let [one, two, third] = BACKENDS.map(|pod| tally.answers.get(&name(pod)).copied().unwrap_or(0));
     assert!(third > 0, "the endpoint that came and went was never chosen: {tally}");

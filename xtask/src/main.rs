@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 
 mod build;
@@ -10,12 +11,14 @@ mod ci;
 mod command;
 mod demo;
 mod lint;
+mod programs;
 mod root;
 mod run;
 mod setup;
 mod tally;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 /// Developer tasks of the load balancer.
@@ -27,27 +30,36 @@ enum Verb {
     Demo(demo::Options),
     Setup(setup::Options),
     Test(test::Options),
+    Vm(vm::Options),
+    Programs(programs::Options),
     Lint(lint::Options),
     Tidy(tidy::Options),
     Ci(ci::Options),
 }
 
 fn main() -> ExitCode {
-    let done = match Verb::parse() {
-        Verb::Build(options) => build::run(&options),
+    let ended = match Verb::parse() {
+        Verb::Build(options) => done(build::run(&options)),
         Verb::Run(options) => run::run(&options),
-        Verb::Demo(options) => demo::run(&options),
-        Verb::Setup(options) => setup::run(&options),
-        Verb::Test(options) => test::run(&options),
-        Verb::Lint(options) => lint::run(&options),
-        Verb::Tidy(options) => tidy::run(&options),
-        Verb::Ci(options) => ci::run(&options),
+        Verb::Demo(options) => done(demo::run(&options)),
+        Verb::Setup(options) => done(setup::run(&options)),
+        Verb::Test(options) => done(test::run(&options)),
+        Verb::Vm(options) => vm::run(&options),
+        Verb::Programs(options) => done(programs::run(&options)),
+        Verb::Lint(options) => done(lint::run(&options)),
+        Verb::Tidy(options) => done(tidy::run(&options)),
+        Verb::Ci(options) => done(ci::run(&options)),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match ended {
+        Ok(status) => status,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Of a verb that has no exit status of its own.
+fn done(result: Result<()>) -> Result<ExitCode> {
+    result.map(|()| ExitCode::SUCCESS)
 }

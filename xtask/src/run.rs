@@ -1,11 +1,11 @@
 //! `cargo xtask run`: builds, then becomes `lb`.
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _};
+use std::{ffi::OsString, os::unix::process::CommandExt as _, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::{build, command, root::Root};
+use crate::{build, command, root::Root, vm};
 
 /// Build, then run `lb` with the given arguments, as root
 #[derive(Args)]
@@ -13,13 +13,23 @@ pub struct Options {
     /// Build with optimizations
     #[arg(long)]
     release: bool,
+    /// In a virtual machine, which has an uplink `eth0`
+    #[arg(long)]
+    vm: bool,
+    #[command(flatten)]
+    choice: vm::Choice,
     /// Handed to `lb`
     #[arg(last = true)]
     args: Vec<OsString>,
 }
 
 /// Runs the verb: returns only if `lb` can't be started; its exit status is ours.
-pub fn run(options: &Options) -> Result<()> {
+pub fn run(options: &Options) -> Result<ExitCode> {
+    if options.vm {
+        let lb = std::iter::once(OsString::from("lb"));
+        let words: Vec<_> = lb.chain(options.args.iter().cloned()).collect();
+        return vm::run_command(&options.choice, options.release, &words);
+    }
     let lb = build::lb(options.release, &[])?;
     let root = if only_asks_for_help(&options.args) { Some(Root::Ours) } else { Root::attended() };
     let root = root.with_context(|| {

@@ -93,7 +93,7 @@ impl Tally {
 
 impl Counts {
     /// Reads `test result: ok. 5 passed; 0 failed; …`.
-    fn of_line(line: &str) -> Option<Self> {
+    pub fn of_line(line: &str) -> Option<Self> {
         let (_, results) = line.strip_prefix("test result: ")?.split_once(". ")?;
         let number = |what: &str| {
             let part = results.split("; ").find_map(|part| part.strip_suffix(what))?;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, env, ffi::OsStr};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::{build, root::Root, setup, tally::Tally, workspace};
+use crate::{build, root::Root, setup, tally::Tally, vm, workspace};
 
 /// Run the tests, then (through sudo if needed) the suites that need root
 #[derive(Args, Default)]
@@ -18,6 +18,14 @@ pub struct Options {
     /// Only the tests that need no root
     #[arg(long)]
     no_root: bool,
+    /// The suites that need root, in virtual machines, on each kernel
+    #[arg(long, conflicts_with_all = ["no_root", "root_only"])]
+    vm: bool,
+    /// Only this suite, in virtual machines; may be given several times
+    #[arg(long, requires = "vm", value_name = "NAME")]
+    suite: Vec<String>,
+    #[command(flatten)]
+    choice: vm::Choice,
     /// Names of tests and options, handed to every test program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     filter: Vec<String>,
@@ -25,6 +33,9 @@ pub struct Options {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<()> {
+    if options.vm {
+        return run_in_machines(options);
+    }
     // Before half an hour of tests, not after it.
     let root = if options.no_root { None } else { Some(reach_root()?) };
     setup::for_build()?;
@@ -48,6 +59,23 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+fn run_in_machines(options: &Options) -> Result<()> {
+    let lb = build::lb(false, &[])?;
+    let mut suites = root_suites()?;
+    if let Some(unknown) =
+        options.suite.iter().find(|name| !suites.iter().any(|s| s.name == **name))
+    {
+        bail!("there is no suite {unknown} in tests/tests");
+    }
+    suites.retain(|suite| options.suite.is_empty() || options.suite.contains(&suite.name));
+    vm::matrix::run(&options.choice, &lb, &suites, &options.filter)
+}
+
+fn root_suites() -> Result<Vec<workspace::Executable>> {
+    let mut cargo = workspace::cargo();
+    workspace::executables(cargo.args(["test", "--package", "lb-tests", "--no-run"]))
+}
+
 fn reach_root() -> Result<Root> {
     Root::attended().context(
         "the suites that work on network namespaces need root, and sudo can't be used here: \
@@ -59,9 +87,7 @@ fn run_root_suites(root: Root, options: &Options, tally: &mut Tally) -> Result<(
     setup::for_lab()?;
     // The end-to-end suites start the real program.
     build::lb(false, &[])?;
-    let mut cargo = workspace::cargo();
-    let suites = workspace::executables(cargo.args(["test", "--package", "lb-tests", "--no-run"]))?;
-    for suite in suites {
+    for suite in root_suites()? {
         // As cargo sets it; the suites call the lab's tools; the others tests are known to read.
         let mut variables = BTreeMap::from([
             ("CARGO_MANIFEST_DIR", suite.package_dir.clone().into()),

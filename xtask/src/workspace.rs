@@ -26,6 +26,13 @@ pub fn root() -> &'static Path {
     xtask.parent().unwrap_or(xtask)
 }
 
+/// Where cargo puts what it builds: the directory that holds the profile's, which holds us.
+pub fn target() -> PathBuf {
+    let ours = env::current_exe().ok();
+    let target = ours.as_deref().and_then(|ours| ours.ancestors().nth(2));
+    target.map_or_else(|| root().join("target"), Path::to_path_buf)
+}
+
 /// The cargo that started us, else the one in `PATH`.
 pub fn cargo_path() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))

@@ -25,7 +25,7 @@ mod writer;
 pub use attach::{AttachError, Attached, Hookup, Mode, Point, TcMode, XdpMode};
 pub use clock::Clock;
 pub use error::DataplaneError;
-pub use object::{Programs, Sizes};
+pub use object::{OBJECT, Programs, Sizes};
 pub use pins::Pins;
 pub use read_back::{FoundBackend, FoundService, read_back};
 pub use tables::{SETTINGS_WITHOUT_HASH, Settings, Tables};

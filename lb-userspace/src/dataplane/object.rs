@@ -9,7 +9,7 @@ use aya::{
 use super::{DataplaneError, Pins};
 
 /// The object that lb-ebpf was compiled to.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
 pub const MAPS: [&str; 17] = [

@@ -11,6 +11,7 @@ use nix::net::if_::InterfaceFlags;
 use super::cast::Mac;
 use super::error::{Error, Result};
 use super::namespace::Namespace;
+use crate::patience::patient;
 
 /// How long interfaces may take to come up. Far beyond what is ever seen (milliseconds).
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -65,7 +66,7 @@ impl Veth {
 /// Waits until every interface of the namespace that is up is also running. A veth passes packets only
 /// when the kernel has noticed, in the background, that both its ends are up; what is sent before is lost.
 pub(super) fn wait_until_running(namespace: &Namespace) -> Result<()> {
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + patient(DEADLINE);
     let _inside = namespace.enter()?;
     loop {
         let waiting = not_running().map_err(|source| Error::Interfaces {
@@ -79,7 +80,7 @@ pub(super) fn wait_until_running(namespace: &Namespace) -> Result<()> {
             return Err(Error::NotReady {
                 namespace: namespace.full_name().to_owned(),
                 interfaces: waiting.join(", "),
-                after: DEADLINE,
+                after: patient(DEADLINE),
             });
         }
         thread::sleep(Duration::from_millis(1)); // tidy: polls with a deadline

@@ -18,6 +18,7 @@ use super::Protocol;
 use super::client::{Answer, Session};
 use super::error::{Error, Result};
 use crate::lab::Namespace;
+use crate::patience::patient;
 
 /// After so many failures the rest is skipped: 100,000 time-outs would take hours and say no more.
 pub const MAX_FAILURES: u64 = 200;
@@ -180,7 +181,7 @@ impl Work {
 }
 
 fn request_here(protocol: Protocol, target: SocketAddr) -> Result<(Answer, SocketAddr)> {
-    let session = Session::open_here(protocol, target, TIMEOUT)?;
+    let session = Session::open_here(protocol, target, patient(TIMEOUT))?;
     let source = session.local();
     Ok((session.finish()?, source))
 }

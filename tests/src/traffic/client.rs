@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::error::{Error, Result, Step};
 use super::{BYE, Protocol};
 use crate::lab::Namespace;
+use crate::patience::patient;
 
 /// What a server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Answer {
 }
 
 /// Asks once, on a connection of its own. Over TCP the server closes first, and this waits for it: a
-/// FIN that gets lost is a failure. `timeout` holds for each step.
+/// FIN that gets lost is a failure. `timeout` holds for each step; see [`crate::patience`].
 pub fn request(
     namespace: &Namespace,
     protocol: Protocol,
@@ -54,6 +55,7 @@ impl Session {
         target: SocketAddr,
         timeout: Duration,
     ) -> Result<Self> {
+        let timeout = patient(timeout);
         let _inside = namespace.enter()?;
         Self::open_here(protocol, target, timeout)
     }

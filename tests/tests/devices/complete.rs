@@ -59,7 +59,11 @@ fn what_was_put_together_from_news_is_what_a_fresh_look_sees() -> Result<()> {
             match n % 4 {
                 0 => writeln!(script, "link del a{n}")?,
                 1 => writeln!(script, "address del 10.{n}.0.1/24 dev a{n}")?,
-                2 => writeln!(script, "link set b{n} name c{n}")?,
+                // Down meanwhile: before Linux 6.2 an interface that is up can't be renamed.
+                2 => writeln!(
+                    script,
+                    "link set b{n} down\nlink set b{n} name c{n}\nlink set c{n} up"
+                )?,
                 _ => writeln!(script, "link set a{n} down")?,
             }
         }

@@ -83,8 +83,8 @@ impl Apt {
         self.root
     }
 
-    /// Whether the lists are newer now than before.
-    fn update(&mut self) -> bool {
+    /// Fetches the package lists; whether they are newer now than before.
+    pub fn update(&mut self) -> bool {
         let Some(root) = self.root() else {
             return false;
         };

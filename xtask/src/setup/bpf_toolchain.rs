@@ -95,12 +95,17 @@ pub fn compilers() -> Vec<Compiler> {
 /// Where the bpf-linker for an LLVM is installed. A root of its own, because the linkers for two
 /// LLVMs have the same file name, and because nothing of the user's is to be overwritten.
 pub fn linker_root(llvm: u32) -> PathBuf {
+    cache().join(format!("bpf-linker-{BPF_LINKER_VERSION}-llvm{llvm}"))
+}
+
+/// Where what was fetched or built once is kept, outside the tree.
+pub fn cache() -> PathBuf {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| env::home_dir().map(|home| home.join(".cache")))
         .unwrap_or_else(|| PathBuf::from("/var/cache"));
-    cache.join("lb").join(format!("bpf-linker-{BPF_LINKER_VERSION}-llvm{llvm}"))
+    cache.join("lb")
 }
 
 impl Compiler {

@@ -22,6 +22,11 @@ const TOOLS: [(&str, &str); 5] = [
     ("ethtool", "ethtool"),
 ];
 
+/// The names of the tools.
+pub fn tools() -> impl Iterator<Item = &'static str> {
+    TOOLS.iter().map(|(tool, _)| *tool)
+}
+
 /// Adds the packages of tools that are not there.
 pub fn lacking(packages: &mut Packages) {
     for (tool, package) in TOOLS {

@@ -18,6 +18,9 @@ use clap::Args;
 use apt::Apt;
 use bpf_toolchain::{BpfToolchain, Compiler};
 
+/// The emulator that runs virtual machines.
+pub const QEMU: &str = "qemu-system-x86_64";
+
 /// Find or install what building, testing and the demo need
 #[derive(Args)]
 pub struct Options {}
@@ -60,6 +63,28 @@ pub fn for_lab() -> Result<()> {
         apt.install(&packages)?;
     }
     lab::mount_bpffs()
+}
+
+/// What booting virtual machines needs, beside the kernels.
+pub fn for_vm() -> Result<()> {
+    let mut packages = BTreeSet::new();
+    lab::lacking(&mut packages);
+    if which::which(QEMU).is_err() {
+        packages.insert("qemu-system-x86".to_owned());
+    }
+    // Programs are stripped before they are taken along.
+    if which::which("strip").is_err() {
+        packages.insert("binutils".to_owned());
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    Apt::new().install(&packages)
+}
+
+/// Fetches the package lists, as root; whether that was possible.
+pub fn refresh_lists() -> bool {
+    Apt::new().update()
 }
 
 /// Whether this toolchain has clippy.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The first process of the virtual machine: makes it usable, runs /command, and says how that ended
-# to the host. Runs under busybox's shell.
+# to the host.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 
 mount -t proc proc /proc
@@ -21,7 +21,7 @@ ln -s /proc/self/fd/2 /dev/stderr
 # The channels to the host.
 modprobe -a virtio_pci virtio_console
 # The kernel loads what is asked of it by name; these it does not, or not from every namespace.
-modprobe -a veth bridge br_netfilter vxlan dummy tun sch_ingress cls_bpf act_bpf nf_tables nft_compat \
+modprobe -a veth bridge br_netfilter vxlan tun sch_ingress cls_bpf act_bpf nf_tables nft_compat \
     nf_conntrack nft_chain_nat xt_MASQUERADE xt_conntrack 2>/dev/null
 ip link set lo up
 hostname lb-vm
@@ -44,7 +44,7 @@ status=$(port lb.status)
 echo up >"$status"
 if [ -e /interactive ]; then
     until [ -c /dev/hvc0 ]; do usleep 50000; done
-    setsid sh -c 'exec /command </dev/hvc0 >/dev/hvc0 2>&1'
+    setsid -c /command </dev/hvc0 >/dev/hvc0 2>&1
 else
     /command </dev/null >"$(port lb.output)" 2>&1
 fi

@@ -35,6 +35,9 @@ pub trait Address: Copy + Eq + Pod + core::fmt::Debug {
     fn sum(self) -> Sum;
     /// Feeds the address into a keyed hash.
     fn hash(self, hasher: &mut Hasher);
+    /// Whether packets of this sender can be forwarded and answered across links. Those of a
+    /// link-local IPv6 address can't, nor those of a loopback, multicast or unspecified one.
+    fn is_routable_source(self) -> bool;
     /// The address as the standard library has it.
     fn to_ip(self) -> IpAddr;
 }
@@ -123,6 +126,12 @@ impl Address for Ipv4 {
         hasher.write(u64::from(self.0));
     }
 
+    #[inline(always)]
+    fn is_routable_source(self) -> bool {
+        let first = u32::from_be(self.0) >> 24;
+        first != 0 && first != 127 && first < 224
+    }
+
     fn to_ip(self) -> IpAddr {
         IpAddr::V4(self.into())
     }
@@ -138,6 +147,15 @@ impl Address for Ipv6 {
     fn hash(self, hasher: &mut Hasher) {
         hasher.write(self.first);
         hasher.write(self.second);
+    }
+
+    #[inline(always)]
+    fn is_routable_source(self) -> bool {
+        let (first, second) = (u64::from_be(self.first), u64::from_be(self.second));
+        let is_link_local = first >> 54 == 0xfe80 >> 6;
+        let is_multicast = first >> 56 == 0xff;
+        let is_loopback_or_unspecified = first == 0 && second <= 1;
+        !is_link_local && !is_multicast && !is_loopback_or_unspecified
     }
 
     fn to_ip(self) -> IpAddr {
@@ -180,6 +198,36 @@ mod tests {
         let six: Ipv6Addr = "2001:db8::1".parse().unwrap();
         assert_eq!(bytemuck::bytes_of(&Ipv6::from(six)), six.octets());
         assert_eq!(Ipv6Addr::from(Ipv6::from(six)), six);
+    }
+
+    #[test]
+    fn senders_that_cannot_be_answered_across_links_are_told_apart() {
+        for (address, expected) in [
+            ("fe80::1", false),
+            ("febf::1", false),
+            ("fec0::1", true),
+            ("ff02::1", false),
+            ("::1", false),
+            ("::", false),
+            ("::2", true),
+            ("2001:db8::1", true),
+            ("fd00::1", true),
+        ] {
+            let address: Ipv6Addr = address.parse().unwrap();
+            assert_eq!(Ipv6::from(address).is_routable_source(), expected, "{address}");
+        }
+        for (address, expected) in [
+            ("127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("10.0.0.1", true),
+            ("169.254.1.1", true),
+            ("223.255.255.255", true),
+        ] {
+            let address: Ipv4Addr = address.parse().unwrap();
+            assert_eq!(Ipv4::from(address).is_routable_source(), expected, "{address}");
+        }
     }
 
     #[test]

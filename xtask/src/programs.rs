@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> Result<()> {
             bench.add(&test, TEST)?;
             let script = format!("#!/bin/sh\nexport {ONLY_PRINT}=1\nexec /{TEST} --nocapture\n");
             bench.initramfs.script("command", &script);
-            let limit = Duration::from_secs(options.choice.limit);
+            let limit = Duration::from_secs(options.choice.limit());
             let mut printed = String::new();
             let status = bench.boot(limit, &mut |line| {
                 printed += &String::from_utf8_lossy(line);

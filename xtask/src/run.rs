@@ -30,6 +30,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         let words: Vec<_> = lb.chain(options.args.iter().cloned()).collect();
         return vm::run_command(&options.choice, options.release, &words);
     }
+    options.choice.ensure_none()?;
     let lb = build::lb(options.release, &[])?;
     let root = if only_asks_for_help(&options.args) { Some(Root::Ours) } else { Root::attended() };
     let root = root.with_context(|| {

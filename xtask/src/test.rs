@@ -36,6 +36,7 @@ pub fn run(options: &Options) -> Result<()> {
     if options.vm {
         return run_in_machines(options);
     }
+    options.choice.ensure_none()?;
     // Before half an hour of tests, not after it.
     let root = if options.no_root { None } else { Some(reach_root()?) };
     setup::for_build()?;
@@ -73,7 +74,14 @@ fn run_in_machines(options: &Options) -> Result<()> {
 
 fn root_suites() -> Result<Vec<workspace::Executable>> {
     let mut cargo = workspace::cargo();
-    workspace::executables(cargo.args(["test", "--package", "lb-tests", "--no-run"]))
+    workspace::executables(cargo.args([
+        "test",
+        "--package",
+        "lb-tests",
+        "--lib",
+        "--tests",
+        "--no-run",
+    ]))
 }
 
 fn reach_root() -> Result<Root> {
@@ -93,7 +101,15 @@ fn run_root_suites(root: Root, options: &Options, tally: &mut Tally) -> Result<(
             ("CARGO_MANIFEST_DIR", suite.package_dir.clone().into()),
             ("PATH", setup::lab::search_path()),
         ]);
-        for name in ["RUST_BACKTRACE", "RUST_LOG", "PROPTEST_CASES", "CI"] {
+        for name in [
+            "RUST_BACKTRACE",
+            "RUST_LOG",
+            "PROPTEST_CASES",
+            "CI",
+            "LB_AGREEMENT_PACKETS",
+            "LB_PATIENCE",
+            "LB_CONNECTIONS",
+        ] {
             variables.extend(env::var_os(name).map(|value| (name, value)));
         }
         let variables = variables.iter().map(|(name, value)| (*name, OsStr::new(value)));

@@ -53,9 +53,24 @@ pub struct Choice {
     /// which is where the command starts
     #[arg(long, value_name = "PATH")]
     pub copy: Vec<PathBuf>,
-    /// How long the command may run, in seconds
-    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
-    pub limit: u64,
+    /// How long the command may run, in seconds [default: 1800]
+    #[arg(long, value_name = "SECONDS")]
+    limit: Option<u64>,
+}
+
+impl Choice {
+    /// How long the command may run, in seconds.
+    pub fn limit(&self) -> u64 {
+        self.limit.unwrap_or(1800)
+    }
+
+    /// Fails if something was chosen by a verb that was not to start a machine.
+    pub fn ensure_none(&self) -> Result<()> {
+        if self.kernel.is_empty() && self.copy.is_empty() && self.limit.is_none() {
+            return Ok(());
+        }
+        bail!("--kernel, --copy and --limit are about virtual machines; add --vm")
+    }
 }
 
 /// Runs the verb; the exit status is the command's, the last that isn't 0 if there are several.
@@ -149,7 +164,7 @@ impl Bench {
         let words: Vec<_> = words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
         let script = format!("#!/bin/sh\ncd /mnt\n{NETWORK}{}\n", words.join(" "));
         self.initramfs.script("command", &script);
-        self.boot(Duration::from_secs(choice.limit), &mut |line| {
+        self.boot(Duration::from_secs(choice.limit()), &mut |line| {
             let mut out = io::stdout().lock();
             // Whoever doesn't listen any more doesn't want to hear of it.
             let _ = out.write_all(line).and_then(|()| out.write_all(b"\n"));

@@ -94,7 +94,8 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Judgement::Goes(flow) => flow,
         Judgement::Over if !P::COMPLETE => return Ok(Fate::Pass(PassReason::Declined)),
         judgement => {
-            if !hook.faces_clients() {
+            let (client, _) = parsed.source();
+            if !hook.faces_clients() || !client.is_routable_source() {
                 return Ok(Fate::Pass(PassReason::NotOurs));
             }
             let Some(choice) = choose::choose(tables, hook, &parsed)? else {

@@ -1,6 +1,9 @@
 //! Packets that are none of our business: every reason to leave one alone, at every hook.
 
-use lb_common::verdict::{PassReason, Verdict};
+use lb_common::{
+    verdict::{PassReason, Verdict},
+    wire::L4,
+};
 use lb_tests::{
     lab::cast::{Family, NODE1, OUTSIDE},
     packet::Packet,
@@ -50,6 +53,23 @@ fn ordinary_traffic_passes_without_a_hash_lookup() {
             check(Case { frame: &frame, ..ORDINARY });
         }
     });
+}
+
+#[test]
+fn senders_that_cannot_be_answered_across_links_begin_no_flow() {
+    for (family, sender) in [
+        (Family::V6, "fe80::1"),
+        (Family::V6, "ff02::1"),
+        (Family::V6, "::1"),
+        (Family::V4, "127.0.0.1"),
+    ] {
+        for l4 in [L4::Tcp, L4::Udp] {
+            let target = Front::Node.socket(family).ip();
+            let packet = request(family, l4, OUTSIDE, Front::Node);
+            let frame = packet.addresses(sender.parse().expect("an address"), target).build();
+            check(Case { what: sender, frame: &frame, lookups: 2, ..ORDINARY });
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
+    addr::{Address as _, Ipv4, Ipv6},
     checksum::{Delta, Sum},
     verdict::{PassReason, Verdict},
     wire::L4,
@@ -95,6 +96,13 @@ proptest! {
     }
 }
 
+fn is_routable(sender: IpAddr) -> bool {
+    match sender {
+        IpAddr::V4(sender) => Ipv4::from(sender).is_routable_source(),
+        IpAddr::V6(sender) => Ipv6::from(sender).is_routable_source(),
+    }
+}
+
 /// A client and what the two sides say.
 #[derive(Clone, Debug)]
 struct Dialogue {
@@ -137,7 +145,7 @@ fn dialogue() -> impl Strategy<Value = Dialogue> {
         })
         .prop_filter("a client that is nobody else", |dialogue| {
             let others = [NODE1, REMOTE, LOCAL].map(|host| host.ip(dialogue.family));
-            !others.contains(&dialogue.client.ip())
+            !others.contains(&dialogue.client.ip()) && is_routable(dialogue.client.ip())
         })
 }
 

@@ -1,6 +1,6 @@
 //! Packets for the two builds: any at all, and such as belong to flows that exist.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use anyhow::{Result, anyhow};
 use lb_common::{addr::Address, hook::Hook, host::HostTables, tables::FlowKey, wire::Protocol};
@@ -62,14 +62,9 @@ impl Source {
         }
     }
 
-    /// Any packet, but for those from addresses that the kernel has a rule of its own for.
+    /// Any packet.
     pub fn random(&mut self) -> Result<Vec<u8>> {
-        loop {
-            let frame = draw(&mut self.runner, &self.random)?;
-            if !comes_from_this_link(&frame) {
-                return Ok(frame);
-            }
-        }
+        draw(&mut self.runner, &self.random)
     }
 
     /// Takes note of the flows that there are.
@@ -108,18 +103,6 @@ impl Tuple {
         }
         packet.tcp(content.flags).sequence(content.sequence, content.acknowledgement)
     }
-}
-
-/// Whether an IPv6 source is a link-local, multicast or loopback address. For those the kernel's routing
-/// table says that nothing is forwarded (`rt6_need_strict` in `bpf_ipv6_fib_lookup`), wherever they go;
-/// the host's table looks at destinations alone.
-fn comes_from_this_link(frame: &[u8]) -> bool {
-    let (Some([0x86, 0xdd]), Some(source)) = (frame.get(12..14), frame.get(22..38)) else {
-        return false;
-    };
-    let source: [u8; 16] = source.try_into().expect("sixteen bytes");
-    let source = Ipv6Addr::from(source);
-    source.is_multicast() || source.is_unicast_link_local() || source.is_loopback()
 }
 
 fn draw<T: std::fmt::Debug>(runner: &mut TestRunner, from: &BoxedStrategy<T>) -> Result<T> {

@@ -67,10 +67,10 @@ pub fn run(choice: &Choice, lb: &Path, suites: &[Executable], filter: &[String])
         for suite in suites {
             bench.add(&suite.path, &format!("suites/{}", suite.name))?;
         }
-        bench.initramfs.script("command", &script(suites, filter, choice.limit));
+        bench.initramfs.script("command", &script(suites, filter, choice.limit()));
         println!("\n=== Linux {}", bench.kernel.release);
         let mut cells = Vec::new();
-        let limit = Duration::from_secs(choice.limit);
+        let limit = Duration::from_secs(choice.limit());
         let ended = bench.boot(limit, &mut |line| attend(&mut cells, line));
         rows.push(Row {
             release: bench.kernel.release.clone(),

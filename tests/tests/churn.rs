@@ -8,8 +8,9 @@ use std::{
 };
 
 use anyhow::Result;
-use common::{BACKENDS, Bed, cluster_ip, name};
+use common::{BACKENDS, Bed};
 use lb_tests::{
+    echo::{self, cluster_ip, name},
     lab::cast::Family,
     manifests::Endpoint,
     patience::connections,
@@ -50,8 +51,8 @@ fn a_hundred_thousand_connections_do_not_fail_while_endpoints_come_and_go() -> R
 
 /// Lets the third endpoint come, terminate and go until told to stop; returns how many changes.
 fn come_and_go(bed: &Bed, done: &AtomicBool) -> Result<u32> {
-    let stay = common::endpoints(&BACKENDS[..2]);
-    let third = common::endpoints(&BACKENDS[2..]);
+    let stay = echo::endpoints(&BACKENDS[..2]);
+    let third = echo::endpoints(&BACKENDS[2..]);
     let going = third.iter().map(|one| Endpoint::terminating(one.address)).collect::<Vec<_>>();
     let states = [(&going[..], 2, 3), (&[], 2, 2), (&third[..], 3, 3)];
     let mut changes = 0;

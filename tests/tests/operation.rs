@@ -10,8 +10,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use common::{BACKENDS, BRIEFLY, Bed, SOON, binary, cluster_ip, name, node_port, run_arguments};
+use common::{BACKENDS, BRIEFLY, Bed, SOON, binary, run_arguments};
 use lb_tests::{
+    echo::{self, cluster_ip, name, node_port},
     lab::{Cluster, Namespace, cast::Family},
     manifests::Manifests,
     process::{LoadBalancer, fresh_instance, lb},
@@ -66,7 +67,7 @@ fn a_malformed_manifest_is_refused_with_file_and_line() -> Result<()> {
 fn a_wrong_field_is_refused_by_its_path() -> Result<()> {
     let cluster = Cluster::start()?;
     let manifests = Manifests::new()?;
-    let text = common::echo_service().to_yaml().replace("nodePort: 30080", "nodePort: 80");
+    let text = echo::service().to_yaml().replace("nodePort: 30080", "nodePort: 80");
     manifests.write("echo.yaml", &text)?;
     let instance = fresh_instance();
     let command = lb(cluster.node(1), binary(), "run", &instance);
@@ -84,7 +85,7 @@ fn a_manifest_that_goes_bad_disturbs_nothing_and_is_taken_when_it_is_mended() ->
     })?;
     assert_eq!(status["running"], true);
     request(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), SOON)?;
-    let _servers = common::serve(bed.cluster.pod(1, 2), (1, 2))?;
+    let _servers = echo::serve(&bed.cluster, (1, 2))?;
     bed.set_backends(&[(1, 1), (1, 2)])?;
     bed.lb.wait_for("no problem", |status| {
         status["problems"].as_array().is_some_and(Vec::is_empty)
@@ -215,7 +216,7 @@ fn after_a_kill_traffic_goes_on_and_the_next_start_takes_over() -> Result<()> {
         request(cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V6), SOON)?;
 
         // Endpoints change while nobody looks; the next one finds the difference.
-        manifests.write_endpoints(&service, &common::endpoints(&BACKENDS[..2]))?;
+        manifests.write_endpoints(&service, &echo::endpoints(&BACKENDS[..2]))?;
         let arguments = run_arguments(&manifests, &arguments);
         let mut lb = LoadBalancer::start_as(&instance, cluster.node(1), binary(), &arguments)?;
         for (session, first) in &mut sessions {
@@ -242,8 +243,8 @@ fn state_of_a_kill_is_no_hindrance_when_the_interfaces_are_gone() -> Result<()> 
     let instance = lb.kill()?;
     drop((servers, cluster));
     let cluster = Cluster::start()?;
-    let _servers = common::serve(cluster.pod(1, 1), (1, 1))?;
-    manifests.write_endpoints(&common::echo_service(), &common::endpoints(&[(1, 1)]))?;
+    let _servers = echo::serve(&cluster, (1, 1))?;
+    manifests.write_endpoints(&echo::service(), &echo::endpoints(&[(1, 1)]))?;
     let arguments = run_arguments(&manifests, &[]);
     let lb = LoadBalancer::start_as(&instance, cluster.node(1), binary(), &arguments)?;
     request(cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), SOON)?;

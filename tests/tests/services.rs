@@ -3,11 +3,12 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use anyhow::Result;
-use common::{BACKENDS, BRIEFLY, Bed, SOON, cluster_ip, name, node_port};
+use common::{BACKENDS, BRIEFLY, Bed, SOON};
 use lb_tests::{
+    echo::{self, cluster_ip, name, node_port},
     lab::{
         Cluster, Namespace,
         cast::{self, Family},
@@ -115,7 +116,7 @@ fn traffic_that_is_no_services_is_left_alone() -> Result<()> {
     let bed = Bed::standard()?;
     each(|family, protocol| {
         for (client, backend) in [((1, 3), (1, 1)), ((1, 3), (2, 1)), ((2, 3), (1, 2))] {
-            let target = cast::pod(backend.0, backend.1).socket(family, common::BACKEND_PORT);
+            let target = cast::pod(backend.0, backend.1).socket(family, echo::BACKEND_PORT);
             let answer = request(bed.cluster.pod(client.0, client.1), protocol, target, SOON)?;
             assert_eq!(answer.name, name(backend));
             assert_eq!(answer.peer.ip(), cast::pod(client.0, client.1).ip(family));
@@ -186,10 +187,10 @@ fn a_removed_endpoint_gets_no_new_connections_and_a_terminating_one_keeps_its_ol
     let client = bed.cluster.pod(1, 3);
     let mut old = Session::open(client, Protocol::Tcp, cluster_ip(Family::V4), SOON)?;
     assert_eq!(old.ask()?.name, name((1, 1)));
-    let _server = common::serve(bed.cluster.pod(1, 2), (1, 2))?;
-    let mut endpoints = common::endpoints(&[(1, 2)]);
+    let _server = echo::serve(&bed.cluster, (1, 2))?;
+    let mut endpoints = echo::endpoints(&[(1, 2)]);
     endpoints.extend(
-        common::endpoints(&[(1, 1)])
+        echo::endpoints(&[(1, 1)])
             .into_iter()
             .map(|one| lb_tests::manifests::Endpoint::terminating(one.address)),
     );
@@ -210,11 +211,11 @@ fn a_removed_endpoint_gets_no_new_connections_and_a_terminating_one_keeps_its_ol
 #[test]
 fn udp_of_a_removed_endpoint_moves_with_the_next_packet() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &[(1, 1)], &[])?;
-    let _server = common::serve(bed.cluster.pod(1, 2), (1, 2))?;
+    let _server = echo::serve(&bed.cluster, (1, 2))?;
     let mut session =
         Session::open(bed.cluster.pod(1, 3), Protocol::Udp, cluster_ip(Family::V4), SOON)?;
     assert_eq!(session.ask()?.name, name((1, 1)));
-    bed.manifests.write_endpoints(&bed.service, &common::endpoints(&[(1, 2)]))?;
+    bed.manifests.write_endpoints(&bed.service, &echo::endpoints(&[(1, 2)]))?;
     bed.lb.wait_for("the other endpoint", |status| {
         status.to_string().contains(&format!("{}:8080", cast::pod(1, 2).v4))
             && !status.to_string().contains(&format!("{}:8080", cast::pod(1, 1).v4))
@@ -243,5 +244,41 @@ fn a_pod_that_appears_is_served_without_a_restart() -> Result<()> {
     bed.cluster.node(1).ip(&format!("link set dev {interface} down\nlink set dev {interface} name veth-late\nlink set dev veth-late up\nroute replace {} dev veth-late", cast::pod(1, 3).v4))?;
     bed.lb.wait_for("the new workload", |status| status.to_string().contains("veth-late"))?;
     request(client, Protocol::Tcp, target, SOON)?;
+    Ok(())
+}
+
+#[test]
+fn a_connection_follows_a_node_that_changes_its_link_layer_address() -> Result<()> {
+    let bed = Bed::start(Cluster::start()?, &[(2, 1)], &[])?;
+    let node = bed.cluster.node(2);
+    // The node tells its neighbours, as one does whose address was taken over.
+    node.sysctl(&[
+        ("net/ipv4/conf/eth0/arp_notify", "1"),
+        ("net/ipv6/conf/eth0/ndisc_notify", "1"),
+    ])?;
+    let mut sessions = Vec::new();
+    each(|family, protocol| {
+        let target = node_port(family);
+        let mut session = Session::open(bed.cluster.outside(), protocol, target, BRIEFLY)?;
+        let first = session.ask()?;
+        sessions.push((session, first));
+        Ok(())
+    })?;
+    node.ip("link set dev eth0 address 02:00:00:00:77:77")?;
+    // What is sent before the news has come is lost, as it is on any network.
+    let deadline = Instant::now() + SOON;
+    for (session, first) in &mut sessions {
+        let answer = loop {
+            match session.ask() {
+                Err(_) if Instant::now() < deadline => {}
+                answer => break answer?,
+            }
+        };
+        assert_eq!(answer, *first);
+        // One packet a second finds its way by the kernel's table anyhow; all have to.
+        for _ in 0..5 {
+            assert_eq!(session.ask()?, *first);
+        }
+    }
     Ok(())
 }

@@ -15,11 +15,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use lb_tests::{
+    echo::{self, Pod, name},
     lab::{
         Cluster, Lab,
         cast::{self, Family},
     },
-    manifests::{Endpoint, Manifests, Service},
+    manifests::Manifests,
     process::LoadBalancer,
     traffic::{EchoServer, Protocol, Session, many, request},
 };
@@ -51,19 +52,16 @@ pub struct Options {
 }
 
 const NAME: &str = "demo";
-const PORT: u16 = 80;
-const BACKEND_PORT: u16 = 8080;
-const NODE_PORT: u16 = 30080;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For requests that are expected to fail.
 const BRIEFLY: Duration = Duration::from_millis(500);
 
 /// The pods behind the service: two on the node that runs `lb`, one elsewhere.
-const BACKENDS: [(u8, u8); 3] = [(1, 1), (1, 2), (2, 1)];
+const BACKENDS: [Pod; 3] = [(1, 1), (1, 2), (2, 1)];
 /// The backend that is removed.
-const REMOVED: (u8, u8) = (1, 2);
+const REMOVED: Pod = (1, 2);
 /// The pod that is a client.
-const CLIENT: (u8, u8) = (1, 3);
+const CLIENT: Pod = (1, 3);
 
 /// Builds as whoever calls, then shows as root.
 pub fn run(options: &Options) -> Result<()> {
@@ -106,11 +104,11 @@ fn show(binary: &Path, options: &Options) -> Result<()> {
     let cluster = Cluster::builder().nodes(2).pods(3).named(NAME).start()?;
     let mut servers = Vec::new();
     for pod in BACKENDS {
-        servers.extend(serve(&cluster, pod)?);
+        servers.extend(echo::serve(&cluster, pod)?);
     }
-    let service = service();
+    let service = echo::service();
     let manifests = Manifests::new()?;
-    manifests.write_service(&service, &endpoints(&BACKENDS))?;
+    manifests.write_service(&service, &echo::endpoints(&BACKENDS))?;
 
     step("without lb, nobody answers at the service's addresses");
     expect_silence(&cluster)?;
@@ -119,22 +117,22 @@ fn show(binary: &Path, options: &Options) -> Result<()> {
     let mut lb = start(binary, &cluster, &manifests)?;
 
     step(&format!("{} requests for each row; who answered?", options.requests));
-    let mut report = Report::new(&BACKENDS.map(pod_name));
+    let mut report = Report::new(&BACKENDS.map(name));
     ask_all(&cluster, options, &mut report)?;
     println!("{report}\n");
 
-    step(&format!("{} is removed while connections are open", pod_name(REMOVED)));
+    step(&format!("{} is removed while connections are open", name(REMOVED)));
     let mut sessions = open_sessions(&cluster)?;
-    let rest: Vec<(u8, u8)> = BACKENDS.into_iter().filter(|pod| *pod != REMOVED).collect();
-    manifests.write_endpoints(&service, &endpoints(&rest))?;
+    let rest: Vec<Pod> = BACKENDS.into_iter().filter(|pod| *pod != REMOVED).collect();
+    manifests.write_endpoints(&service, &echo::endpoints(&rest))?;
     lb.wait_for("the removal", |status| {
         let gone = cast::pod(REMOVED.0, REMOVED.1).v4.to_string();
         !status["services"].to_string().contains(&gone)
     })?;
-    let mut report = Report::new(&BACKENDS.map(pod_name));
+    let mut report = Report::new(&BACKENDS.map(name));
     ask_all(&cluster, options, &mut report)?;
     println!("{report}\n");
-    ensure!(report.answers_of(&pod_name(REMOVED)) == 0, "the removed endpoint still got requests");
+    ensure!(report.answers_of(&name(REMOVED)) == 0, "the removed endpoint still got requests");
     let undisturbed = check_sessions(&mut sessions)?;
     println!("  {undisturbed} open connections to the other endpoints go on undisturbed\n");
 
@@ -159,39 +157,6 @@ fn step(what: &str) {
     let _ = std::io::stdout().flush();
 }
 
-fn pod_name(pod: (u8, u8)) -> String {
-    format!("node{} pod{}", pod.0, pod.1)
-}
-
-fn service() -> Service {
-    Service {
-        name: "echo",
-        cluster_ips: Family::BOTH.map(|family| cast::service(family, 10)).to_vec(),
-        port: PORT,
-        node_port: Some(NODE_PORT),
-    }
-}
-
-fn endpoints(pods: &[(u8, u8)]) -> Vec<Endpoint> {
-    let both = pods.iter().flat_map(|(node, pod)| {
-        Family::BOTH.map(|family| cast::pod(*node, *pod).socket(family, BACKEND_PORT))
-    });
-    both.map(Endpoint::ready).collect()
-}
-
-fn serve(cluster: &Cluster, pod: (u8, u8)) -> Result<Vec<EchoServer>> {
-    let mut servers = Vec::new();
-    for family in Family::BOTH {
-        for protocol in Protocol::BOTH {
-            let address = cast::pod(pod.0, pod.1).ip(family);
-            let namespace = cluster.pod(pod.0, pod.1);
-            let name = pod_name(pod).replace(' ', "-");
-            servers.push(EchoServer::start(namespace, &name, address, BACKEND_PORT, protocol)?);
-        }
-    }
-    Ok(servers)
-}
-
 fn start(binary: &Path, cluster: &Cluster, manifests: &Manifests) -> Result<LoadBalancer> {
     let directory = manifests
         .path()
@@ -209,8 +174,7 @@ fn conversations(
     let mut all = Vec::new();
     for family in Family::BOTH {
         for protocol in Protocol::BOTH {
-            let cluster_ip = SocketAddr::new(cast::service(family, 10), PORT);
-            let node_port = cast::NODE1.socket(family, NODE_PORT);
+            let (cluster_ip, node_port) = (echo::cluster_ip(family), echo::node_port(family));
             let pod = cluster.pod(CLIENT.0, CLIENT.1);
             all.push((format!("pod → ClusterIP {cluster_ip}"), pod, cluster_ip, protocol));
             let outside = cluster.outside();
@@ -260,7 +224,7 @@ fn open_sessions(cluster: &Cluster) -> Result<Vec<(String, Session)>> {
 
 /// Asks on all connections whose endpoint is still there; returns how many those are.
 fn check_sessions(sessions: &mut [(String, Session)]) -> Result<usize> {
-    let removed = pod_name(REMOVED).replace(' ', "-");
+    let removed = name(REMOVED);
     let mut undisturbed = 0;
     for (name, session) in sessions.iter_mut().filter(|(name, _)| *name != removed) {
         let answer = session.ask().context("an open connection was disturbed")?;
@@ -283,7 +247,7 @@ fn leave(
     println!("The cluster stays up until you press Enter. Try, as root, in another terminal:\n");
     println!("  {} status --instance {}", binary.display(), lb.instance());
     println!("  $EDITOR {}/echo-endpoints.yaml", manifests.path().display());
-    let target = SocketAddr::new(cast::service(Family::V4, 10), PORT);
+    let target = echo::cluster_ip(Family::V4);
     println!(
         "  ip netns exec {pod} bash -c 'exec 3<>/dev/tcp/{}/{}; echo hello >&3; head -1 <&3'",
         target.ip(),

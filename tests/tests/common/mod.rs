@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each suite uses its part")]
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::OnceLock,
     time::Duration,
@@ -11,21 +10,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use lb_tests::{
-    lab::{
-        Cluster, Namespace,
-        cast::{self, Family},
-    },
-    manifests::{Endpoint, Manifests, Service},
+    echo::{self, Pod},
+    lab::Cluster,
+    manifests::{Manifests, Service},
     process::LoadBalancer,
-    traffic::{EchoServer, Protocol},
+    traffic::EchoServer,
 };
 
-/// Where backends listen.
-pub const BACKEND_PORT: u16 = 8080;
-/// The service's port.
-pub const PORT: u16 = 80;
-/// The service's node port.
-pub const NODE_PORT: u16 = 30080;
 /// For requests that should be answered.
 pub const SOON: Duration = Duration::from_secs(5);
 /// For requests that should not be answered.
@@ -53,39 +44,6 @@ fn find_binary() -> Result<PathBuf> {
     Ok(beside)
 }
 
-/// The echo service.
-pub fn echo_service() -> Service {
-    Service {
-        name: "echo",
-        cluster_ips: Family::BOTH.map(|family| cast::service(family, 10)).to_vec(),
-        port: PORT,
-        node_port: Some(NODE_PORT),
-    }
-}
-
-/// The echo service's address in the cluster.
-pub fn cluster_ip(family: Family) -> SocketAddr {
-    SocketAddr::new(cast::service(family, 10), PORT)
-}
-
-/// The echo service's address on the first node.
-pub fn node_port(family: Family) -> SocketAddr {
-    cast::NODE1.socket(family, NODE_PORT)
-}
-
-/// A pod's endpoints in both families.
-pub fn endpoints(pods: &[(u8, u8)]) -> Vec<Endpoint> {
-    let both = pods.iter().flat_map(|(node, pod)| {
-        Family::BOTH.map(|family| cast::pod(*node, *pod).socket(family, BACKEND_PORT))
-    });
-    both.map(Endpoint::ready).collect()
-}
-
-/// The name under which a pod answers.
-pub fn name(pod: (u8, u8)) -> String {
-    format!("pod-{}-{}", pod.0, pod.1)
-}
-
 /// A cluster whose first node runs `lb`, with the echo service on some pods.
 pub struct Bed {
     // In the order in which they have to go.
@@ -98,14 +56,14 @@ pub struct Bed {
 
 impl Bed {
     /// Brings it up.
-    pub fn start(cluster: Cluster, backends: &[(u8, u8)], arguments: &[&str]) -> Result<Self> {
+    pub fn start(cluster: Cluster, backends: &[Pod], arguments: &[&str]) -> Result<Self> {
         let mut servers = Vec::new();
         for pod in backends {
-            servers.extend(serve(cluster.pod(pod.0, pod.1), *pod)?);
+            servers.extend(echo::serve(&cluster, *pod)?);
         }
         let manifests = Manifests::new()?;
-        let service = echo_service();
-        manifests.write_service(&service, &endpoints(backends))?;
+        let service = echo::service();
+        manifests.write_service(&service, &echo::endpoints(backends))?;
         let lb = start_lb(&cluster, &manifests, arguments)?;
         Ok(Self { lb, servers, manifests, service, cluster })
     }
@@ -116,8 +74,8 @@ impl Bed {
     }
 
     /// Changes the endpoints and waits until the kernel has them.
-    pub fn set_backends(&self, backends: &[(u8, u8)]) -> Result<()> {
-        self.manifests.write_endpoints(&self.service, &endpoints(backends))?;
+    pub fn set_backends(&self, backends: &[Pod]) -> Result<()> {
+        self.manifests.write_endpoints(&self.service, &echo::endpoints(backends))?;
         self.lb.wait_for("the change of endpoints", |status| {
             let services = status["services"].as_array();
             services.is_some_and(|services| {
@@ -131,24 +89,7 @@ impl Bed {
 }
 
 /// The pods that serve in the standard bed.
-pub const BACKENDS: [(u8, u8); 3] = [(1, 1), (1, 2), (2, 1)];
-
-/// Servers of a pod: both families, both protocols.
-pub fn serve(namespace: &Namespace, pod: (u8, u8)) -> Result<Vec<EchoServer>> {
-    let mut servers = Vec::new();
-    for family in Family::BOTH {
-        for protocol in Protocol::BOTH {
-            servers.push(EchoServer::start(
-                namespace,
-                &name(pod),
-                cast::pod(pod.0, pod.1).ip(family),
-                BACKEND_PORT,
-                protocol,
-            )?);
-        }
-    }
-    Ok(servers)
-}
+pub const BACKENDS: [Pod; 3] = [(1, 1), (1, 2), (2, 1)];
 
 /// `lb` on the cluster's first node.
 pub fn start_lb(

@@ -20,9 +20,7 @@ impl Report {
 
     /// Adds a row.
     pub fn add(&mut self, what: String, protocol: Protocol, tally: &Tally) {
-        let answers =
-            tally.answers.iter().map(|(name, count)| (name.replace('-', " "), *count)).collect();
-        self.rows.push((what, protocol, answers));
+        self.rows.push((what, protocol, tally.answers.clone()));
     }
 
     /// All answers of an endpoint.

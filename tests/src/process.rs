@@ -193,6 +193,15 @@ impl LoadBalancer {
         }
     }
 
+    /// Waits until it has written some words.
+    pub fn wait_for_log(&self, words: &str) -> Result<(), ProcessError> {
+        let deadline = Instant::now() + patient(PATIENCE);
+        while !self.log().contains(words) {
+            self.look_again(words, deadline)?;
+        }
+        Ok(())
+    }
+
     /// What `lb status` shows.
     pub fn status(&self) -> Result<Value, ProcessError> {
         let Output { status, stdout, stderr } = Command::new(&self.binary)

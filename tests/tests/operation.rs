@@ -161,6 +161,28 @@ fn a_kernel_that_refuses_bpf_is_reported_as_such() -> Result<()> {
 }
 
 #[test]
+fn a_table_that_is_full_is_reported_and_what_is_in_force_goes_on() -> Result<()> {
+    // Four services (two protocols, two families): room for one backend each, and two more.
+    let arguments = ["--max-backends", "6"];
+    let bed = Bed::start(Cluster::start()?, &[(1, 1)], &arguments)?;
+    let _more = [echo::serve(&bed.cluster, (1, 2))?, echo::serve(&bed.cluster, (2, 1))?];
+    bed.manifests.write_endpoints(&bed.service, &echo::endpoints(&BACKENDS))?;
+    bed.lb.wait_for_log("--max-backends")?;
+    for family in Family::BOTH {
+        for protocol in Protocol::BOTH {
+            for _ in 0..5 {
+                request(bed.cluster.pod(1, 3), protocol, cluster_ip(family), SOON)?;
+            }
+        }
+    }
+    bed.set_backends(&[(1, 1)])?;
+    for family in Family::BOTH {
+        request(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(family), SOON)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_second_one_of_the_same_name_is_refused_and_the_first_goes_on() -> Result<()> {
     let bed = Bed::standard()?;
     let command = lb(bed.cluster.node(1), binary(), "run", bed.lb.instance());

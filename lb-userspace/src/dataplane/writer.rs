@@ -99,17 +99,19 @@ impl Writer {
         self.services.iter().map(|(key, live)| (key, live.id))
     }
 
-    /// Makes the maps say what is desired. On an error what was written so far stays, consistent,
-    /// and the next call goes on.
+    /// Makes the maps say what is desired. A service that can't be stored, for want of room, stays as
+    /// it was and disturbs no other; the first such error is returned, and the next call goes on.
     pub fn apply(
         &mut self,
         tables: &mut Tables,
         desired: &Desired,
     ) -> Result<Changes, DataplaneError> {
         let mut changes = Changes::default();
+        let mut failed = None;
         for (key, service) in &desired.services {
-            if self.store_service(tables, key, service, &mut changes)? {
-                changes.services += 1;
+            match self.store_service(tables, key, service, &mut changes) {
+                Ok(differed) => changes.services += usize::from(differed),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
         self.store_frontends(tables, desired, &mut changes)?;
@@ -126,7 +128,7 @@ impl Writer {
         for (id, service) in std::mem::take(&mut self.found) {
             self.remove_found(tables, id, &service, &mut changes);
         }
-        Ok(changes)
+        failed.map_or(Ok(changes), Err)
     }
 
     /// Stores backends, tables and the service's line; returns whether anything differed.

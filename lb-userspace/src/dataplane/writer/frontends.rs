@@ -27,7 +27,8 @@ impl Writer {
     ) -> Result<(), DataplaneError> {
         let mut stored = Vec::new();
         for (key, service) in &desired.services {
-            let id = self.services.get(key).map(|live| live.id).unwrap_or_default();
+            // A service that there was no room for is not to be found.
+            let Some(id) = self.services.get(key).map(|live| live.id) else { continue };
             let differing =
                 service.frontends.iter().filter(|one| self.frontends.get(one) != Some(&id));
             stored.extend(differing.map(|frontend| (*frontend, id)));

@@ -12,8 +12,8 @@ use lb_common::tables::{Device, DeviceRole};
 use crate::{
     compile::{self, NodeFacts},
     dataplane::{
-        Clock, Hookup, Pins, Point, Programs, SETTINGS_WITHOUT_HASH, Settings, Sizes, Tables,
-        TcMode, Writer, XdpMode,
+        Clock, Hookup, NO_HASH_KEY, Pins, Point, Programs, Settings, Sizes, Tables, TcMode, Writer,
+        XdpMode,
         collect::{self, Jiffies, Timeouts},
         read_back,
     },
@@ -326,7 +326,7 @@ impl Controller {
 /// The settings of new tables, or of old ones: their secret stays, because flows are found by it.
 fn settings(tables: &Tables, clock: Clock) -> Result<Settings> {
     let hash_key = match tables.hash_key() {
-        SETTINGS_WITHOUT_HASH => {
+        NO_HASH_KEY => {
             let mut secret = [0_u64; 2];
             getrandom::fill(bytemuck::bytes_of_mut(&mut secret)).context(
                 "the kernel gave no random numbers for the secret that tuples are hashed with",

@@ -28,5 +28,5 @@ pub use error::DataplaneError;
 pub use object::{OBJECT, Programs, Sizes};
 pub use pins::Pins;
 pub use read_back::{FoundBackend, FoundService, read_back};
-pub use tables::{SETTINGS_WITHOUT_HASH, Settings, Tables};
+pub use tables::{NO_HASH_KEY, Settings, Tables};
 pub use writer::{Changes, Writer};

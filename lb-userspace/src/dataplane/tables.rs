@@ -67,7 +67,7 @@ pub struct Settings {
 }
 
 /// The hash key of tables that nobody has configured yet.
-pub const SETTINGS_WITHOUT_HASH: hash::Key = [0; 2];
+pub const NO_HASH_KEY: hash::Key = [0; 2];
 
 fn open(pins: &Pins, name: &'static str) -> Result<MapData, DataplaneError> {
     MapData::from_pin(pins.maps().join(name))
@@ -169,7 +169,7 @@ impl Tables {
         self.services.load(id)
     }
 
-    /// The ports in one of the two sets, for tests and audits.
+    /// Puts a port into one of the two sets, or takes it out.
     pub(super) fn set_port(ports: &MappedArray<u64>, port: u16, present: bool) {
         let (word, bit) = PortSet::position(lb_common::addr::Port::from_host(port));
         let old = ports.load(word);

@@ -273,7 +273,9 @@ impl Writer {
         let outer = if internal == external {
             inner
         } else {
-            self.build(tables, external, &live.backends, now)?
+            // Nothing refers to the first table yet: without the second, its room is free again.
+            self.build(tables, external, &live.backends, now)
+                .inspect_err(|_| self.areas.give_back(inner, now))?
         };
         tables
             .services

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+mod bench;
 mod build;
 mod ci;
 mod command;
@@ -32,6 +33,7 @@ enum Verb {
     Test(test::Options),
     Vm(vm::Options),
     Programs(programs::Options),
+    Bench(bench::Options),
     Lint(lint::Options),
     Tidy(tidy::Options),
     Ci(ci::Options),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Test(options) => done(test::run(&options)),
         Verb::Vm(options) => vm::run(&options),
         Verb::Programs(options) => done(programs::run(&options)),
+        Verb::Bench(options) => bench::run(&options),
         Verb::Lint(options) => done(lint::run(&options)),
         Verb::Tidy(options) => done(tidy::run(&options)),
         Verb::Ci(options) => done(ci::run(&options)),

@@ -1,7 +1,7 @@
 //! `cargo xtask programs`: how large the programs are, as kernels see them. The comparison with what
 //! is written down is a test's (`tests/tests/programs.rs`); here the figures are shown, or written.
 
-use std::{collections::BTreeMap, ffi::OsStr, fs, path::PathBuf, process::Command, time::Duration};
+use std::{collections::BTreeMap, ffi::OsStr, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -41,18 +41,17 @@ pub fn run(options: &Options) -> Result<()> {
     if options.vm {
         let all: Vec<_> = vm::kernel::lines().collect();
         for line in vm::lines_of(&options.choice, &all) {
-            let mut bench = vm::Bench::new(&line)?;
-            bench.add(&test, TEST)?;
+            let mut guest = vm::Guest::new(&line)?;
+            guest.add(&test, TEST)?;
             let script = format!("#!/bin/sh\nexport {ONLY_PRINT}=1\nexec /{TEST} --nocapture\n");
-            bench.initramfs.script("command", &script);
-            let limit = Duration::from_secs(options.choice.limit());
+            guest.initramfs.script("command", &script);
             let mut printed = String::new();
-            let status = bench.boot(limit, &mut |line| {
+            let status = guest.boot(options.choice.limit(), &mut |line| {
                 printed += &String::from_utf8_lossy(line);
                 printed.push('\n');
             })?;
             if status != 0 {
-                bail!("on {}:\n{printed}", bench.kernel.release);
+                bail!("on {}:\n{printed}", guest.kernel.release);
             }
             read(&printed, &mut found);
         }

@@ -2,12 +2,25 @@
 //!
 //! Everything is compiled as the user, so that no file in `target` belongs to root.
 
-use std::{collections::BTreeMap, env, ffi::OsStr};
+use std::{collections::BTreeMap, env, ffi::OsStr, num::NonZero};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::{build, root::Root, setup, tally::Tally, vm, workspace};
+use crate::{
+    build,
+    root::Root,
+    setup,
+    tally::Tally,
+    vm::{
+        self,
+        matrix::{Manner, Plan},
+    },
+    workspace,
+};
+
+/// What the benchmarks measure with; measured is here, not in machines, whose kernels may lack live frames.
+const OF_BENCHMARKS: [&str; 3] = ["benchmarks", "peers", "rig"];
 
 /// Run the tests, then (through sudo if needed) the suites that need root
 #[derive(Args, Default)]
@@ -24,6 +37,9 @@ pub struct Options {
     /// Only this suite, in virtual machines; may be given several times
     #[arg(long, requires = "vm", value_name = "NAME")]
     suite: Vec<String>,
+    /// How many virtual machines at the same time [default: what memory and processors allow]
+    #[arg(long, requires = "vm", value_name = "NUMBER")]
+    at_once: Option<NonZero<usize>>,
     #[command(flatten)]
     choice: vm::Choice,
     /// Names of tests and options, handed to every test program
@@ -68,8 +84,35 @@ fn run_in_machines(options: &Options) -> Result<()> {
     {
         bail!("there is no suite {unknown} in tests/tests");
     }
-    suites.retain(|suite| options.suite.is_empty() || options.suite.contains(&suite.name));
-    vm::matrix::run(&options.choice, &lb, &suites, &options.filter)
+    suites.retain(|suite| match options.suite.as_slice() {
+        [] => !OF_BENCHMARKS.contains(&&*suite.name),
+        named => named.contains(&suite.name),
+    });
+    let all: Vec<_> = vm::kernel::lines().collect();
+    let lines = vm::lines_of(&options.choice, &all);
+    let plans: Vec<_> =
+        lines.into_iter().map(|line| Plan { line, suites: suites.iter().collect() }).collect();
+    let manner = Manner {
+        at_once: options.at_once.map(NonZero::get),
+        limit: options.choice.limit(),
+        filter: &options.filter,
+    };
+    vm::matrix::run(&plans, &lb, &manner)
+}
+
+/// Some suites in virtual machines, in minutes: what differs most between kernels, on the oldest and on the
+/// newest.
+pub fn run_few_in_machines() -> Result<()> {
+    let lb = build::lb(false, &[])?;
+    let suites = root_suites()?;
+    let plan = |line: &str, names: &[&str]| Plan {
+        line: line.to_owned(),
+        suites: suites.iter().filter(|suite| names.contains(&&*suite.name)).collect(),
+    };
+    let plans =
+        [plan("5.10", &["operation", "test_run"]), plan(vm::kernel::NEWEST, &["operation"])];
+    let manner = Manner { at_once: None, limit: vm::Choice::default().limit(), filter: &[] };
+    vm::matrix::run(&plans, &lb, &manner)
 }
 
 fn root_suites() -> Result<Vec<workspace::Executable>> {
@@ -93,13 +136,15 @@ fn reach_root() -> Result<Root> {
 
 fn run_root_suites(root: Root, options: &Options, tally: &mut Tally) -> Result<()> {
     setup::for_lab()?;
-    // The end-to-end suites start the real program.
+    // The end-to-end suites start the real program, those of the benchmarks load what they measure with.
     build::lb(false, &[])?;
+    let rig = build::rig()?;
     for suite in root_suites()? {
         // As cargo sets it; the suites call the lab's tools; the others tests are known to read.
         let mut variables = BTreeMap::from([
             ("CARGO_MANIFEST_DIR", suite.package_dir.clone().into()),
             ("PATH", setup::lab::search_path()),
+            ("LB_RIG", rig.clone().into_os_string()),
         ]);
         for name in [
             "RUST_BACKTRACE",

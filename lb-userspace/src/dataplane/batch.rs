@@ -1,6 +1,7 @@
-//! Batch calls on hash maps, which aya does not have: many elements in one `bpf(2)`.
+//! Batch calls on hash maps, which aya does not have: many elements in one `bpf(2)`. Beside them the
+//! calls on single elements that the writer makes, so that all of its calls are counted here.
 
-use std::{io, os::fd::BorrowedFd};
+use std::{cell::Cell, io, os::fd::BorrowedFd};
 
 use bytemuck::Pod;
 use std::os::fd::AsRawFd as _;
@@ -9,6 +10,7 @@ use std::os::fd::AsRawFd as _;
 const CHUNK: usize = 4096;
 
 const LOOKUP_ELEM: i64 = 1;
+const UPDATE_ELEM: i64 = 2;
 const LOOKUP_BATCH: i64 = 24;
 const UPDATE_BATCH: i64 = 26;
 const DELETE_BATCH: i64 = 27;
@@ -37,8 +39,18 @@ struct ElementAttributes {
     flags: u64,
 }
 
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many calls this thread has made so far.
+pub fn calls() -> u64 {
+    CALLS.get()
+}
+
 /// Makes the call; `attributes.count` says afterwards how many elements were done.
 fn bpf<T>(command: i64, attributes: &mut T) -> io::Result<()> {
+    CALLS.set(CALLS.get() + 1);
     // SAFETY: `attributes` lives through the call, is as long as said, and its pointers lead to
     // memory that the callers below keep, long enough for `count` elements.
     let result = unsafe {
@@ -71,6 +83,18 @@ pub fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Stores one element of a per-CPU array: `values` holds a value for each possible CPU, in whole words.
+pub fn update_per_cpu(map: BorrowedFd<'_>, index: u32, values: &[u64]) -> io::Result<()> {
+    let mut attributes = ElementAttributes {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        reserved: 0,
+        key: &raw const index as u64,
+        value: values.as_ptr() as u64,
+        flags: 0,
+    };
+    bpf(UPDATE_ELEM, &mut attributes)
 }
 
 /// Stores elements. On an error those before it are stored.

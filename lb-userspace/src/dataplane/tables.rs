@@ -1,6 +1,8 @@
 //! Handles on the maps, by their pins: for the control program, and for whoever only looks.
 
-use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+use std::os::fd::AsFd as _;
+
+use aya::maps::{IterableMap as _, Map, MapData, PerCpuArray};
 use lb_common::{
     addr::{Ipv4, Ipv6},
     hash,
@@ -11,7 +13,7 @@ use lb_common::{
     verdict::COUNTERS,
 };
 
-use super::{DataplaneError, Pins, hash_table::HashTable, mapped::MappedArray};
+use super::{DataplaneError, Pins, batch, hash_table::HashTable, mapped::MappedArray};
 
 /// All maps of an instance.
 pub struct Tables {
@@ -37,6 +39,8 @@ pub struct Tables {
     pub flows_v6: HashTable<FlowKey<Ipv6>, Flow<Ipv6>>,
     counters: PerCpuArray<MapData, PodU64>,
     service_stats: PerCpuArray<MapData, PodCounters>,
+    /// What nothing was counted looks like in `service_stats`: the words of all CPUs.
+    no_counters: Vec<u64>,
 }
 
 /// aya asks for its own marker on map values; these are the two that go through it.
@@ -99,6 +103,11 @@ fn per_cpu<V: aya::Pod>(
 impl Tables {
     /// Opens the pinned maps of an instance.
     pub fn open(pins: &Pins) -> Result<Self, DataplaneError> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| DataplaneError::MapOperation {
+            action: "count the CPUs of",
+            map: "SERVICE_STATS",
+            source,
+        })?;
         Ok(Self {
             config: mapped(pins, "CONFIG")?,
             frontend_ports: mapped(pins, "FRONTEND_PORTS")?,
@@ -115,6 +124,7 @@ impl Tables {
             flows_v6: table(pins, "FLOWS_V6")?,
             counters: per_cpu(pins, "COUNTERS")?,
             service_stats: per_cpu(pins, "SERVICE_STATS")?,
+            no_counters: vec![0; cpus * size_of::<ServiceCounters>() / size_of::<u64>()],
         })
     }
 
@@ -203,17 +213,11 @@ impl Tables {
 
     /// Sets what was counted for a service back to nothing.
     pub(super) fn reset_service_counters(&mut self, service: u32) -> Result<(), DataplaneError> {
-        let failed = |source| DataplaneError::MapOperation {
-            action: "write to",
-            map: "SERVICE_STATS",
-            source,
-        };
-        let cpus = aya::util::nr_cpus().map_err(|(_, source)| failed(source))?;
-        let zeros = PerCpuValues::try_from(vec![PodCounters(ServiceCounters::default()); cpus])
-            .map_err(failed)?;
-        self.service_stats.set(service, zeros, 0).map_err(|source| DataplaneError::Map {
-            map: "SERVICE_STATS",
-            source: Some(Box::new(source)),
-        })
+        batch::update_per_cpu(self.service_stats.map().fd().as_fd(), service, &self.no_counters)
+            .map_err(|source| DataplaneError::MapOperation {
+                action: "write to",
+                map: "SERVICE_STATS",
+                source,
+            })
     }
 }

@@ -18,6 +18,7 @@ use lb_common::{
 use super::{
     DataplaneError, FoundService, Tables,
     areas::{Area, Areas},
+    batch,
     ids::Ids,
 };
 use crate::compile::{BackendKey, Desired, DesiredService, Frontend, ServiceKey};
@@ -34,6 +35,10 @@ pub struct Changes {
     pub frontends: usize,
     /// Backends stored or removed.
     pub backends: usize,
+    /// Slots of selection tables stored.
+    pub slots: usize,
+    /// Calls of `bpf(2)` that all of it took; arrays are memory, and take none.
+    pub calls: u64,
 }
 
 impl Changes {
@@ -107,6 +112,7 @@ impl Writer {
         desired: &Desired,
     ) -> Result<Changes, DataplaneError> {
         let mut changes = Changes::default();
+        let calls = batch::calls();
         let mut failed = None;
         for (key, service) in &desired.services {
             match self.store_service(tables, key, service, &mut changes) {
@@ -128,6 +134,7 @@ impl Writer {
         for (id, service) in std::mem::take(&mut self.found) {
             self.remove_found(tables, id, &service, &mut changes);
         }
+        changes.calls = batch::calls() - calls;
         failed.map_or(Ok(changes), Err)
     }
 
@@ -194,7 +201,7 @@ impl Writer {
                 differs = true;
             }
         }
-        differs |= self.store_tables(tables, desired, live, now)?;
+        differs |= self.store_tables(tables, desired, live, changes, now)?;
         let gone: Vec<BackendKey> = live
             .backends
             .keys()
@@ -263,6 +270,7 @@ impl Writer {
         tables: &Tables,
         desired: &DesiredService,
         live: &mut Live,
+        changes: &mut Changes,
         now: Instant,
     ) -> Result<bool, DataplaneError> {
         let (internal, external) = (&desired.internal.slots, &desired.external.slots);
@@ -277,6 +285,10 @@ impl Writer {
             self.build(tables, external, &live.backends, now)
                 .inspect_err(|_| self.areas.give_back(inner, now))?
         };
+        changes.slots += internal.len();
+        if internal != external {
+            changes.slots += external.len();
+        }
         tables
             .services
             .store(live.id, &Service { internal: selection(inner), external: selection(outer) });

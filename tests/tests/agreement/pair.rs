@@ -14,7 +14,7 @@ use lb_tests::packet::describe;
 use lb_userspace::{compile::Desired, dataplane::Sizes};
 
 use crate::bed::{
-    At, Bed, Point, SIZES,
+    At, Bed, Entry, Point, SIZES,
     sent::{action, named},
 };
 
@@ -31,7 +31,7 @@ type Outcome = Result<Verdict, DropReason>;
 
 /// Both, with the same in their tables.
 pub struct Pair {
-    pub bed: Bed,
+    pub bed: Entry,
     pub host: HostTables,
     /// Packets that went through both.
     pub compared: u64,

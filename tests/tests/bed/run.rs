@@ -1,10 +1,12 @@
 //! One packet through one program.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::programs::{Program, ProgramError, TestRun as _, TestRunOptions, TestRunResult};
 use lb_common::hook::Hook;
+use lb_userspace::dataplane::Programs;
+use nix::errno::Errno;
 
-use super::Bed;
+use super::{Bed, LOOPBACK};
 
 /// A program and what it is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +103,10 @@ impl Bed {
         let length = u32::try_from(frame.len()).expect("a frame");
         match at.point {
             Point::Xdp => {
-                // data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
-                let context = [0, length, 0, at.ifindex, 0, 0];
-                self.call(at.point.program(), frame, out, &context, times)
+                let context = xdp_context(length, at.ifindex);
+                // Without one, XDP is at the loopback device.
+                let context = if at.ifindex == LOOPBACK { &[][..] } else { &context };
+                self.call(at.point.program(), frame, out, context, times)
             }
             Point::Tc(_) => {
                 let mut context = [0; SKB_WORDS];
@@ -126,17 +129,52 @@ impl Bed {
         context: &[u32],
         times: u32,
     ) -> Result<TestRunResult, ProgramError> {
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: out,
-            ctx_in: (!context.is_empty()).then(|| bytemuck::cast_slice(context)),
-            repeat: times,
-            ..TestRunOptions::new()
-        };
-        match self.programs.program(name) {
-            Some(Program::Xdp(program)) => program.test_run(options),
-            Some(Program::SchedClassifier(program)) => program.test_run(options),
-            _ => Err(ProgramError::UnexpectedProgramType),
-        }
+        call(&self.programs, name, frame, out, context, times)
+    }
+}
+
+fn call(
+    programs: &Programs,
+    name: &'static str,
+    frame: &[u8],
+    out: Option<&mut [u8]>,
+    context: &[u32],
+    times: u32,
+) -> Result<TestRunResult, ProgramError> {
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: out,
+        ctx_in: (!context.is_empty()).then(|| bytemuck::cast_slice(context)),
+        repeat: times,
+        ..TestRunOptions::new()
+    };
+    match programs.program(name) {
+        Some(Program::Xdp(program)) => program.test_run(options),
+        Some(Program::SchedClassifier(program)) => program.test_run(options),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// `struct xdp_md`: data, `data_end`, `data_meta`, `ingress_ifindex`, `rx_queue_index`,
+/// `egress_ifindex`.
+const fn xdp_context(length: u32, ifindex: u32) -> [u32; 6] {
+    [0, length, 0, ifindex, 0, 0]
+}
+
+/// Whether this kernel can be told where XDP sees a frame: since "bpf: Support specifying ingress via
+/// `xdp_md` context in `BPF_PROG_TEST_RUN`" (ec94670fcb3b). Found by trying it with an interface that
+/// isn't there, so that nothing runs and nothing is counted.
+pub fn takes_xdp_context(programs: &Programs) -> Result<bool> {
+    let context = xdp_context(64, i32::MAX.cast_unsigned());
+    let ran = call(programs, Point::Xdp.program(), &[0; 64], None, &context, 1);
+    let Err(error) = ran else { bail!("XDP ran at an interface that isn't there") };
+    let number = match &error {
+        ProgramError::SyscallError(call) => call.io_error.raw_os_error().map(Errno::from_raw),
+        _ => None,
+    };
+    match number {
+        Some(Errno::ENODEV) => Ok(true),
+        Some(Errno::EINVAL) => Ok(false),
+        _ => Err(error).context("trying whether XDP can be given a context"),
     }
 }

@@ -13,7 +13,7 @@ use lb_common::{
 use lb_tests::lab::cast::{self, Family, Host, Mac, NODE1, NODE2, OUTSIDE};
 use nix::net::if_::if_nametoindex;
 
-use super::{At, Point};
+use super::{At, Point, sent::action};
 
 /// Ports of backends.
 pub const BACKEND_PORT: u16 = 8080;
@@ -151,19 +151,23 @@ pub struct Devices {
     pub uplinks: [u32; UPLINKS as usize],
     /// The node's ends of pods 1 and 2.
     pub pods: [u32; 2],
+    /// Where XDP sees packets from other machines: `eth0`, unless the kernel's test-run knows no
+    /// place but the loopback device, which then is an uplink too.
+    pub xdp: u32,
 }
 
 impl Devices {
     /// Asks the kernel, inside the namespace.
     pub fn find() -> Result<Self> {
         let index = |name: String| if_nametoindex(name.as_str()).context(name);
-        let mut devices = Self { uplinks: [0; UPLINKS as usize], pods: [0; 2] };
+        let mut devices = Self { uplinks: [0; UPLINKS as usize], pods: [0; 2], xdp: 0 };
         for (number, device) in devices.uplinks.iter_mut().enumerate() {
             *device = index(format!("eth{number}"))?;
         }
         for (pod, device) in (1..).zip(&mut devices.pods) {
             *device = index(cast::host_side(1, pod))?;
         }
+        devices.xdp = devices.uplinks[0];
         Ok(devices)
     }
 
@@ -181,7 +185,9 @@ impl Devices {
         let addressless =
             Device { role: uplink.role, flags: uplink.flags, mtu: MTU, ..Device::default() };
         let [eth0, eth1, eth2, eth3, _] = self.uplinks;
+        // The first twice, where XDP is there too: the table has it once.
         vec![
+            (self.xdp, uplink),
             (eth0, uplink),
             (eth1, uplink),
             (eth2, deaf),
@@ -225,11 +231,22 @@ impl World {
         self.at(Point::Xdp)
     }
 
+    /// What XDP answers when a packet is to leave by `eth0`: by the interface that it came in on, if
+    /// XDP is there.
+    pub const fn out_of_eth0(&self) -> i32 {
+        if self.devices.xdp == self.devices.uplinks[0] {
+            action::XDP_TX
+        } else {
+            action::XDP_REDIRECT
+        }
+    }
+
     /// A program at the interface where it belongs.
     pub const fn at(&self, point: Point) -> At {
-        let ifindex = match point.hook() {
-            Hook::WorkloadIn | Hook::WorkloadOut => self.devices.pods[0],
-            Hook::UplinkIn | Hook::UplinkOut => self.devices.uplinks[0],
+        let ifindex = match point {
+            Point::Xdp => self.devices.xdp,
+            Point::Tc(Hook::WorkloadIn | Hook::WorkloadOut) => self.devices.pods[0],
+            Point::Tc(Hook::UplinkIn | Hook::UplinkOut) => self.devices.uplinks[0],
         };
         At { point, ifindex, segment_payload: 0 }
     }

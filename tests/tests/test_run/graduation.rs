@@ -11,7 +11,7 @@ use lb_userspace::dataplane::Sizes;
 use crate::{
     CREATED, STACK, answer,
     bed::{
-        Backend, Bed, Front, SIZES,
+        Backend, Bed, Front, SIZES, in_shared_bed,
         sent::action,
         world::{CLIENT_PORT, POD},
     },
@@ -74,57 +74,60 @@ fn ack(packet: Packet) -> Packet {
 
 #[test]
 fn a_connection_whose_client_acknowledged_the_syn_ack_moves_with_both_halves() -> Result<()> {
-    let bed = Bed::new()?;
-    for family in Family::BOTH {
-        let connection = Connection { bed: &bed, family, l4: L4::Tcp };
-        connection.client(syn, &[CREATED]);
-        connection.has_flows(2, 0);
-        connection.backend(syn_ack);
-        connection.has_flows(2, 0);
-        connection.client(|packet| ack(packet).sequence(1_001, 5), &[]);
-        connection.has_flows(2, 0);
-        connection.client(ack, &[GRADUATED]);
-        connection.has_flows(0, 2);
-        connection.client(ack, &[]);
-        connection.backend(|packet| packet.tcp(flags::ACK).sequence(0, 1_011));
-        connection.has_flows(0, 2);
-    }
-    Ok(())
+    in_shared_bed(|bed| {
+        for family in Family::BOTH {
+            let connection = Connection { bed, family, l4: L4::Tcp };
+            connection.client(syn, &[CREATED]);
+            connection.has_flows(2, 0);
+            connection.backend(syn_ack);
+            connection.has_flows(2, 0);
+            connection.client(|packet| ack(packet).sequence(1_001, 5), &[]);
+            connection.has_flows(2, 0);
+            connection.client(ack, &[GRADUATED]);
+            connection.has_flows(0, 2);
+            connection.client(ack, &[]);
+            connection.backend(|packet| packet.tcp(flags::ACK).sequence(0, 1_011));
+            connection.has_flows(0, 2);
+        }
+        Ok(())
+    })
 }
 
 #[test]
 fn an_acknowledgement_of_what_nobody_sent_moves_nothing() -> Result<()> {
-    let bed = Bed::new()?;
-    for family in Family::BOTH {
-        let connection = Connection { bed: &bed, family, l4: L4::Tcp };
-        connection.client(syn, &[CREATED]);
-        connection.client(ack, &[]);
-        connection.client(ack, &[]);
-        connection.has_flows(2, 0);
-    }
-    Ok(())
+    in_shared_bed(|bed| {
+        for family in Family::BOTH {
+            let connection = Connection { bed, family, l4: L4::Tcp };
+            connection.client(syn, &[CREATED]);
+            connection.client(ack, &[]);
+            connection.client(ack, &[]);
+            connection.has_flows(2, 0);
+        }
+        Ok(())
+    })
 }
 
 #[test]
 fn udp_moves_after_some_packets_that_follow_a_reply_unless_its_quota_is_used_up() -> Result<()> {
-    let bed = Bed::new()?;
-    for family in Family::BOTH {
-        let connection = Connection { bed: &bed, family, l4: L4::Udp };
-        connection.client(|packet| packet, &[CREATED]);
-        for _ in 0..5 {
-            connection.client(|packet| packet, &[]);
+    in_shared_bed(|bed| {
+        for family in Family::BOTH {
+            let connection = Connection { bed, family, l4: L4::Udp };
+            connection.client(|packet| packet, &[CREATED]);
+            for _ in 0..5 {
+                connection.client(|packet| packet, &[]);
+            }
+            connection.backend(|packet| packet);
+            bed.tables.set_graduate_udp(false);
+            for _ in 0..5 {
+                connection.client(|packet| packet, &[]);
+            }
+            connection.has_flows(2, 0);
+            bed.tables.set_graduate_udp(true);
+            connection.client(|packet| packet, &[GRADUATED]);
+            connection.has_flows(0, 2);
         }
-        connection.backend(|packet| packet);
-        bed.tables.set_graduate_udp(false);
-        for _ in 0..5 {
-            connection.client(|packet| packet, &[]);
-        }
-        connection.has_flows(2, 0);
-        bed.tables.set_graduate_udp(true);
-        connection.client(|packet| packet, &[GRADUATED]);
-        connection.has_flows(0, 2);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
@@ -145,16 +148,17 @@ fn a_flow_that_finds_no_room_stays_where_it_is_and_is_counted() -> Result<()> {
 
 #[test]
 fn a_syn_on_a_closed_connection_begins_another() -> Result<()> {
-    let bed = Bed::new()?;
-    for family in Family::BOTH {
-        let connection = Connection { bed: &bed, family, l4: L4::Tcp };
-        connection.client(syn, &[CREATED]);
-        connection.backend(syn_ack);
-        connection.client(ack, &[GRADUATED]);
-        connection.client(syn, &[]);
-        connection.client(|packet| packet.tcp(flags::FIN | flags::ACK), &[]);
-        connection.client(syn, &[CREATED]);
-        connection.has_flows(2, 0);
-    }
-    Ok(())
+    in_shared_bed(|bed| {
+        for family in Family::BOTH {
+            let connection = Connection { bed, family, l4: L4::Tcp };
+            connection.client(syn, &[CREATED]);
+            connection.backend(syn_ack);
+            connection.client(ack, &[GRADUATED]);
+            connection.client(syn, &[]);
+            connection.client(|packet| packet.tcp(flags::FIN | flags::ACK), &[]);
+            connection.client(syn, &[CREATED]);
+            connection.has_flows(2, 0);
+        }
+        Ok(())
+    })
 }

@@ -6,7 +6,7 @@ use lb_tests::lab::cast::{Family, OUTSIDE, gateway_mac};
 use crate::{
     CREATED, NOT_OURS, STACK, TRANSMIT, answer,
     bed::{
-        Backend, Front,
+        Backend, Front, in_shared_bed,
         sent::action,
         world::{CLIENT_PORT, POD},
     },
@@ -96,18 +96,19 @@ fn a_pod_reaches_itself_turned_around_with_the_service_as_its_peer() -> Result<(
 
 #[test]
 fn udp_without_a_checksum_stays_without_one() -> Result<()> {
-    let bed = crate::bed::Bed::new()?;
-    for family in Family::BOTH {
-        let l4 = lb_common::wire::L4::Udp;
-        let client = OUTSIDE.socket(family, CLIENT_PORT);
-        let server = Backend::Local.socket(family);
-        let packet = from_outside(family, l4, Backend::Local).udp_without_checksum();
-        let translated = between(packet.clone(), client, server);
-        let sent = bed.send(bed.world.uplink_in(), &packet);
-        sent.is(action::TC_UNSPEC, &translated, &[STACK, CREATED]);
-        bed.send(bed.world.xdp(), &packet).is(action::XDP_PASS, &translated, &[STACK]);
-    }
-    Ok(())
+    in_shared_bed(|bed| {
+        for family in Family::BOTH {
+            let l4 = lb_common::wire::L4::Udp;
+            let client = OUTSIDE.socket(family, CLIENT_PORT);
+            let server = Backend::Local.socket(family);
+            let packet = from_outside(family, l4, Backend::Local).udp_without_checksum();
+            let translated = between(packet.clone(), client, server);
+            let sent = bed.send(bed.world.uplink_in(), &packet);
+            sent.is(action::TC_UNSPEC, &translated, &[STACK, CREATED]);
+            bed.send(bed.world.xdp(), &packet).is(action::XDP_PASS, &translated, &[STACK]);
+        }
+        Ok(())
+    })
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use bed::{
-    Backend, Bed, Front, Sent,
+    Backend, Bed, Front, Sent, in_shared_bed,
     world::{CLIENT_PORT, POD, TRANSPORTS},
 };
 use lb_common::{
@@ -43,13 +43,14 @@ const CREATED: u32 = Event::FlowCreated as u32;
 
 /// Runs a test in one bed for each family and transport.
 fn each(test: impl Fn(&Bed, Family, L4)) -> Result<()> {
-    let bed = Bed::new()?;
-    for family in Family::BOTH {
-        for l4 in TRANSPORTS {
-            test(&bed, family, l4);
+    in_shared_bed(|bed| {
+        for family in Family::BOTH {
+            for l4 in TRANSPORTS {
+                test(bed, family, l4);
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// A request of a client to a service: a SYN if it is TCP.

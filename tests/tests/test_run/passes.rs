@@ -6,7 +6,7 @@ use lb_tests::{lab::cast::OUTSIDE, packet::Packet};
 
 use crate::{
     NOT_OURS,
-    bed::{Bed, Point, sent::action, world::CLIENT_PORT},
+    bed::{Point, in_shared_bed, sent::action, world::CLIENT_PORT},
     each, request,
 };
 
@@ -42,19 +42,20 @@ fn a_services_port_at_an_address_that_is_no_services_passes_untouched() -> Resul
 
 #[test]
 fn fragments_other_protocols_and_what_is_not_ip_pass_untouched() -> Result<()> {
-    let bed = Bed::new()?;
-    let packet = || Packet::ipv4().from(OUTSIDE, CLIENT_PORT).payload(b"sixteen bytes ...");
-    let cases = [
-        (packet().fragment(0, true, 7), PassReason::Fragment),
-        (packet().fragment(2, false, 7), PassReason::Fragment),
-        (packet().other(132), PassReason::Protocol),
-        (packet().vlan(7), PassReason::NotIp),
-        (Packet::ipv6().fragment(0, true, 7), PassReason::Protocol),
-    ];
-    for (packet, reason) in cases {
-        for point in Point::ALL {
-            bed.send(bed.world.at(point), &packet).is(pass(point), &packet, &[reason as u32]);
+    in_shared_bed(|bed| {
+        let packet = || Packet::ipv4().from(OUTSIDE, CLIENT_PORT).payload(b"sixteen bytes ...");
+        let cases = [
+            (packet().fragment(0, true, 7), PassReason::Fragment),
+            (packet().fragment(2, false, 7), PassReason::Fragment),
+            (packet().other(132), PassReason::Protocol),
+            (packet().vlan(7), PassReason::NotIp),
+            (Packet::ipv6().fragment(0, true, 7), PassReason::Protocol),
+        ];
+        for (packet, reason) in cases {
+            for point in Point::ALL {
+                bed.send(bed.world.at(point), &packet).is(pass(point), &packet, &[reason as u32]);
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -11,7 +11,7 @@ use lb_tests::{
 use crate::{
     CREATED, RESOLVE, STACK, TRANSMIT, answer,
     bed::{
-        At, Backend, Bed, Front, Sent,
+        At, Backend, Front, Sent, in_shared_bed,
         sent::action,
         world::{CLIENT_PORT, uplink_mac},
     },
@@ -109,17 +109,18 @@ fn requests_leave_by_the_interface_where_the_backend_is() -> Result<()> {
 
 #[test]
 fn a_packet_that_will_be_cut_up_is_measured_by_its_segments() -> Result<()> {
-    let bed = Bed::new()?;
-    for family in Family::BOTH {
-        let packet =
-            from_outside(family, L4::Tcp, Backend::Remote).tcp(flags::ACK).payload(&[7; 2800]);
-        let at = At { segment_payload: 1400, ..bed.world.uplink_in() };
-        let sent = bed.send(at, &packet);
-        let translated = outward(&packet, family, Backend::Remote, &sent);
-        let translated = translated.macs(NODE1.mac, NODE2.mac);
-        sent.is(action::TC_REDIRECT, &translated, &[TRANSMIT, CREATED]);
-    }
-    Ok(())
+    in_shared_bed(|bed| {
+        for family in Family::BOTH {
+            let packet =
+                from_outside(family, L4::Tcp, Backend::Remote).tcp(flags::ACK).payload(&[7; 2800]);
+            let at = At { segment_payload: 1400, ..bed.world.uplink_in() };
+            let sent = bed.send(at, &packet);
+            let translated = outward(&packet, family, Backend::Remote, &sent);
+            let translated = translated.macs(NODE1.mac, NODE2.mac);
+            sent.is(action::TC_REDIRECT, &translated, &[TRANSMIT, CREATED]);
+        }
+        Ok(())
+    })
 }
 
 #[test]

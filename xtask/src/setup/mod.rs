@@ -10,7 +10,7 @@ mod compiler;
 pub mod lab;
 mod linker;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -80,6 +80,22 @@ pub fn for_vm() -> Result<()> {
         return Ok(());
     }
     Apt::new().install(&packages)
+}
+
+/// What a peer of the benchmarks in virtual machines needs, IPVS: its tools, and where they are.
+pub fn for_ipvs() -> Result<Vec<PathBuf>> {
+    let tools = ["ipvsadm", "ipset"];
+    let find = |tool: &str| {
+        which::which_in_global(tool, Some(lab::search_path())).into_iter().flatten().next()
+    };
+    let missing = tools.into_iter().filter(|tool| find(tool).is_none());
+    // The packages have the tools' names.
+    let packages: BTreeSet<_> = missing.map(str::to_owned).collect();
+    if !packages.is_empty() {
+        Apt::new().install(&packages)?;
+    }
+    let found = tools.into_iter().map(|tool| find(tool).with_context(|| format!("no {tool}")));
+    found.collect()
 }
 
 /// Fetches the package lists, as root; whether that was possible.

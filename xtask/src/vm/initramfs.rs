@@ -71,6 +71,15 @@ impl Initramfs {
         Ok(())
     }
 
+    /// A program that is installed on this machine, by its name.
+    pub fn tool(&mut self, name: &str) -> Result<()> {
+        let found = which::which_in_global(name, Some(lab::search_path()))?.next();
+        let found = found.with_context(|| format!("{name} is not installed"))?;
+        // busybox's own, if it has one.
+        self.entries.remove(&format!("bin/{name}"));
+        self.program(&found, &format!("usr/sbin/{name}"))
+    }
+
     /// A file, or a directory and all below it.
     pub fn tree(&mut self, from: &Path, at: &str) -> Result<()> {
         for entry in WalkDir::new(from).follow_links(true) {
@@ -140,10 +149,7 @@ impl Initramfs {
         }
         // Of util-linux, which every Debian has: busybox's know fewer options.
         for tool in lab::tools().chain(["setpriv", "unshare"]) {
-            let found = which::which_in_global(tool, Some(lab::search_path()))?.next();
-            let found = found.with_context(|| format!("{tool} is not installed"))?;
-            self.entries.remove(&format!("bin/{tool}"));
-            self.program(&found, &format!("usr/sbin/{tool}"))?;
+            self.tool(tool)?;
         }
         // iptables loads what it knows of matches and targets from there.
         for entry in xtables() {

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -81,17 +81,18 @@ impl Machine {
         let done = if self.comes_up(&mut child, PATIENCE) {
             attend(&mut child)
         } else {
-            Err(self.failed("did not come up"))
+            Err(failed("did not come up", &tail(&self.console())))
         };
         end(&mut child);
         done
     }
 
-    /// What boots: tried once, by starting this very machine.
+    /// What boots: tried once, by starting this very machine; others wait for that.
     fn acceleration(&self) -> Result<Acceleration> {
-        static TRIED: OnceLock<Acceleration> = OnceLock::new();
-        if let Some(acceleration) = TRIED.get() {
-            return Ok(*acceleration);
+        static TRIED: Mutex<Option<Acceleration>> = Mutex::new(None);
+        let mut tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(acceleration) = *tried {
+            return Ok(acceleration);
         }
         let kvm = OpenOptions::new().read(true).write(true).open("/dev/kvm");
         let boots = kvm.is_ok() && self.boots_by_kvm()?;
@@ -101,7 +102,8 @@ impl Machine {
             );
         }
         let acceleration = if boots { Acceleration::Kvm } else { Acceleration::Emulation };
-        Ok(*TRIED.get_or_init(|| acceleration))
+        *tried = Some(acceleration);
+        Ok(acceleration)
     }
 
     fn boots_by_kvm(&self) -> Result<bool> {
@@ -126,7 +128,7 @@ impl Machine {
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         qemu.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
         qemu.args(["-append", "console=ttyS0 panic=-1 rdinit=/init"]);
-        qemu.arg("-serial").arg(format!("file:{}", self.console().display()));
+        qemu.arg("-serial").arg(format!("file:{}", self.console_file().display()));
         qemu.args(["-device", "virtio-serial"]).args(output);
         // A terminal for a shell, a plain channel for everything else.
         let channel = if output.iter().any(|word| word.starts_with("stdio,")) {
@@ -159,21 +161,21 @@ impl Machine {
         while child.try_wait().context("waiting for QEMU")?.is_none() {
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 end(child);
-                return Err(self.failed(&format!("was not done after {:?}", self.limit)));
+                let what = format!(
+                    "was still at it after {} seconds; --limit allows more",
+                    self.limit.as_secs()
+                );
+                return Err(failed(&what, &fault(&self.console()).unwrap_or_default()));
             }
             thread::sleep(Duration::from_millis(20)); // tidy: polls with a deadline
         }
         let said = self.said();
         let status = said.lines().find_map(|line| line.strip_prefix("exit ")?.parse().ok());
-        status.ok_or_else(|| self.failed("stopped before its command had ended"))
-    }
-
-    fn failed(&self, what: &str) -> anyhow::Error {
-        let console = fs::read(self.console()).unwrap_or_default();
-        let console = String::from_utf8_lossy(&console).into_owned();
-        let lines: Vec<_> = console.lines().collect();
-        let last = lines[lines.len().saturating_sub(15)..].join("\n");
-        anyhow::anyhow!("the machine {what}; the last of its console:\n{last}")
+        status.ok_or_else(|| {
+            let console = self.console();
+            let told = fault(&console).unwrap_or_else(|| tail(&console));
+            failed("stopped before its command had ended", &told)
+        })
     }
 
     fn said(&self) -> String {
@@ -184,10 +186,48 @@ impl Machine {
         self.directory.join("status")
     }
 
-    /// Where the kernel's messages go.
-    fn console(&self) -> PathBuf {
+    /// The kernel's messages.
+    fn console(&self) -> String {
+        let console = fs::read(self.console_file()).unwrap_or_default();
+        String::from_utf8_lossy(&console).into_owned()
+    }
+
+    fn console_file(&self) -> PathBuf {
         self.directory.join("console")
     }
+}
+
+fn failed(what: &str, console: &str) -> anyhow::Error {
+    if console.is_empty() {
+        anyhow::anyhow!("the machine {what}")
+    } else {
+        anyhow::anyhow!("the machine {what}; its console:\n{console}")
+    }
+}
+
+/// What a kernel says when it is broken, or thinks so.
+const FAULTS: [&str; 7] = [
+    "Kernel panic",
+    "BUG:",
+    "Oops",
+    "general protection fault",
+    "soft lockup",
+    "blocked for more than",
+    "detected stall",
+];
+
+/// What the kernel said of the first fault; nothing if there was none.
+fn fault(console: &str) -> Option<String> {
+    let mut lines =
+        console.lines().skip_while(|line| !FAULTS.iter().any(|fault| line.contains(fault)));
+    let first = lines.next()?;
+    Some([first].into_iter().chain(lines.take(29)).collect::<Vec<_>>().join("\n"))
+}
+
+/// The last lines.
+fn tail(console: &str) -> String {
+    let lines: Vec<_> = console.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
 }
 
 /// Ends QEMU, if it hasn't ended yet.
@@ -203,4 +243,20 @@ pub fn check_path(path: &Path) -> Result<()> {
         bail!("QEMU takes no path with a comma: {}", path.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_kernels_fault_is_shown_and_from_its_first_line_on() {
+        let fine =
+            "[    0.9] Run /init as init process\n[    2.0] IPv6: ADDRCONF(NETDEV_CHANGE): eth0";
+        assert_eq!(fault(fine), None);
+        let broken =
+            format!("{fine}\n[    3.0] BUG: kernel NULL pointer dereference\n[    3.0] RIP");
+        let shown = "[    3.0] BUG: kernel NULL pointer dereference\n[    3.0] RIP";
+        assert_eq!(fault(&broken).as_deref(), Some(shown));
+    }
 }

@@ -1,92 +1,143 @@
-//! The suites that need root, on several kernels, and one table of what came out.
+//! The suites that need root, on several kernels: machines side by side as far as this one carries
+//! them. What came out is `results`'s.
 
 use std::{
-    env, fmt,
+    env, fs,
     io::{self, Write as _},
+    num::NonZero,
     path::Path,
+    sync::Mutex,
+    thread,
     time::Duration,
 };
 
-use anyhow::{Result, bail};
-use comfy_table::{Table, presets};
+use anyhow::{Context as _, Result};
 
-use super::{Bench, Choice, LB, kernel, lines_of, quoted};
-use crate::{tally::Counts, workspace::Executable};
+use super::{
+    Guest, LB,
+    guest::MEMORY,
+    quoted,
+    results::{MARK, Row, conclude},
+};
+use crate::workspace::Executable;
 
 /// What the tests are told about where they are: emulated processors are slow, so everything may
-/// take five times as long, and many connections are fewer (`lb_tests::patience`).
-const SURROUNDINGS: &str =
-    "export LB_BINARY=/usr/bin/lb LB_PATIENCE=5 LB_CONNECTIONS=${LB_CONNECTIONS:-2000}";
+/// take five times as long, and what is many is fewer (`lb_tests::patience`).
+const SURROUNDINGS: &str = "export LB_BINARY=/usr/bin/lb LB_PATIENCE=5 \
+                            LB_CONNECTIONS=${LB_CONNECTIONS:-2000} \
+                            LB_AGREEMENT_PACKETS=${LB_AGREEMENT_PACKETS:-2000}";
 
-/// Marks what belongs to the table in a machine's output. No test prints this.
-const MARK: &str = "@@lb-vm ";
+/// What of our environment the tests are to know.
+const HANDED_ON: [&str; 5] =
+    ["RUST_BACKTRACE", "RUST_LOG", "PROPTEST_CASES", "LB_CONNECTIONS", "LB_AGREEMENT_PACKETS"];
 
-/// What became of a suite on a kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Cell {
-    suite: String,
-    counts: Counts,
-    /// `None`: it never ended.
-    status: Option<u8>,
+/// What QEMU takes beside the machine's memory, and what is left to others, in MiB for each machine.
+const HEADROOM: u32 = 512;
+
+/// What runs on one kernel.
+pub struct Plan<'a> {
+    /// The kernel's release line.
+    pub line: String,
+    /// The suites, in their order.
+    pub suites: Vec<&'a Executable>,
 }
 
-impl Cell {
-    fn is_success(&self) -> bool {
-        self.status == Some(0) && self.counts.failed == 0
+/// How the machines are run.
+pub struct Manner<'a> {
+    /// How many at the same time; as many as this machine carries, if nobody says.
+    pub at_once: Option<usize>,
+    /// How long each suite may take.
+    pub limit: Duration,
+    /// Handed to every suite.
+    pub filter: &'a [String],
+}
+
+/// Runs every plan in a machine of its own, and shows what came out.
+pub fn run(plans: &[Plan<'_>], lb: &Path, manner: &Manner<'_>) -> Result<()> {
+    let at_once = manner.at_once.map_or_else(carried, Ok)?.clamp(1, plans.len().max(1));
+    let mut guests = Vec::new();
+    for plan in plans {
+        // One after the other, because kernels may have to be fetched.
+        guests.push((plan, guest(plan, lb, manner)));
     }
-}
-
-impl fmt::Display for Cell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { passed, failed } = self.counts;
-        match self.status {
-            _ if self.is_success() => write!(f, "{passed} passed"),
-            Some(_) if failed > 0 => write!(f, "{failed} FAILED, {passed} passed"),
-            Some(status) => write!(f, "{passed} passed, ended with {status}"),
-            None => write!(f, "{passed} passed, did not end"),
+    eprintln!("vm: {at_once} of {} machines at a time", plans.len());
+    let waiting = Mutex::new(guests.into_iter().enumerate());
+    let rows = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    // Bound to a name, the lock would be held while the machine runs.
+                    let next = waiting.lock().expect("no machine panics").next();
+                    let Some((number, (plan, guest))) = next else { return };
+                    let row = attend(plan, guest, manner, at_once > 1);
+                    rows.lock().expect("no machine panics").push((number, row));
+                }
+            });
         }
-    }
+    });
+    let mut rows = rows.into_inner().expect("no machine panics");
+    rows.sort_by_key(|(number, _)| *number);
+    conclude(&rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
 }
 
-/// One kernel's results.
-#[derive(Debug)]
-struct Row {
-    release: String,
-    cells: Vec<Cell>,
-    /// Why there are no more.
-    broken: Option<String>,
+/// How many machines this one carries: each takes memory; and its processors are threads here.
+fn carried() -> Result<usize> {
+    let text = fs::read_to_string("/proc/meminfo").context("reading /proc/meminfo")?;
+    let available = available(&text).context("/proc/meminfo tells no available memory")?;
+    let by_memory = available / u64::from(MEMORY + HEADROOM);
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    Ok(usize::try_from(by_memory)?.min(cores))
 }
 
-/// Runs the suites on the chosen kernels, all if none was chosen.
-pub fn run(choice: &Choice, lb: &Path, suites: &[Executable], filter: &[String]) -> Result<()> {
-    let all: Vec<_> = kernel::lines().collect();
-    let mut rows = Vec::new();
-    for line in lines_of(choice, &all) {
-        let mut bench = Bench::new(&line)?;
-        bench.add(lb, LB)?;
-        for suite in suites {
-            bench.add(&suite.path, &format!("suites/{}", suite.name))?;
-        }
-        bench.initramfs.script("command", &script(suites, filter, choice.limit()));
-        println!("\n=== Linux {}", bench.kernel.release);
-        let mut cells = Vec::new();
-        let limit = Duration::from_secs(choice.limit());
-        let ended = bench.boot(limit, &mut |line| attend(&mut cells, line));
-        rows.push(Row {
-            release: bench.kernel.release.clone(),
-            cells,
-            broken: ended.err().map(|error| format!("{error:#}")),
-        });
+/// MiB that could be used.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024)
+}
+
+fn guest(plan: &Plan<'_>, lb: &Path, manner: &Manner<'_>) -> Result<Guest> {
+    let mut guest = Guest::new(&plan.line)?;
+    guest.add(lb, LB)?;
+    for suite in &plan.suites {
+        guest.add(&suite.path, &format!("suites/{}", suite.name))?;
     }
-    conclude(suites, &rows)
+    guest.initramfs.script("command", &script(&plan.suites, manner));
+    Ok(guest)
+}
+
+/// Runs one machine to its end, whatever that is.
+fn attend(plan: &Plan<'_>, guest: Result<Guest>, manner: &Manner<'_>, among_others: bool) -> Row {
+    let planned = plan.suites.iter().map(|suite| suite.name.clone()).collect();
+    let mut row = Row::new(plan.line.clone(), planned);
+    let ended = guest.and_then(|guest| {
+        row.release.clone_from(&guest.kernel.release);
+        let prefix = if among_others { format!("[{}] ", plan.line) } else { String::new() };
+        show(&prefix, format!("=== Linux {}", row.release).as_bytes());
+        // The suites are ended one by one; a machine that doesn't do that, here.
+        let suites = u32::try_from(plan.suites.len())?;
+        let limit = manner.limit * suites + Duration::from_mins(5);
+        guest.boot(limit, &mut |line| show(&prefix, &row.attend(line)))
+    });
+    row.broken = ended.err().map(|error| format!("{error:#}"));
+    row
+}
+
+/// A line as a whole, so that machines don't talk into each other's.
+fn show(prefix: &str, line: &[u8]) {
+    let line = [prefix.as_bytes(), line, b"\n"].concat();
+    // Whoever doesn't listen any more doesn't want to hear of it.
+    let _ = io::stdout().lock().write_all(&line);
 }
 
 /// What the machine runs: the suites, one after the other, each between two marks.
-fn script(suites: &[Executable], filter: &[String], limit: u64) -> String {
-    let filter: Vec<_> = filter.iter().map(|word| quoted(word)).collect();
+fn script(suites: &[&Executable], manner: &Manner<'_>) -> String {
+    let filter: Vec<_> = manner.filter.iter().map(|word| quoted(word)).collect();
     let filter = filter.join(" ");
+    let limit = manner.limit.as_secs();
     let mut lines = vec!["#!/bin/sh".to_owned()];
-    for name in ["RUST_BACKTRACE", "RUST_LOG", "PROPTEST_CASES", "LB_CONNECTIONS"] {
+    for name in HANDED_ON {
         lines.extend(env::var(name).map(|value| format!("export {name}={}", quoted(&value))));
     }
     lines.push(SURROUNDINGS.to_owned());
@@ -101,92 +152,13 @@ fn script(suites: &[Executable], filter: &[String], limit: u64) -> String {
     lines.join("\n")
 }
 
-/// Passes a line of the machine on, and notes what it says.
-fn attend(cells: &mut Vec<Cell>, line: &[u8]) {
-    let text = String::from_utf8_lossy(line);
-    if let Some(told) = text.strip_prefix(MARK) {
-        match (told.split_once(' '), cells.last_mut()) {
-            (Some(("begin", suite)), _) => {
-                println!("--- {suite}");
-                let suite = suite.to_owned();
-                cells.push(Cell { suite, counts: Counts::default(), status: None });
-            }
-            (Some(("end", status)), Some(cell)) => cell.status = status.parse().ok(),
-            _ => {}
-        }
-        return;
-    }
-    if let (Some(found), Some(cell)) = (Counts::of_line(&text), cells.last_mut()) {
-        cell.counts.passed += found.passed;
-        cell.counts.failed += found.failed;
-    }
-    let mut out = io::stdout().lock();
-    // Whoever doesn't listen any more doesn't want to hear of it.
-    let _ = out.write_all(line).and_then(|()| out.write_all(b"\n"));
-}
-
-/// The table, the sum on a plain line of its own, and whether all is well.
-fn conclude(suites: &[Executable], rows: &[Row]) -> Result<()> {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    let heads = suites.iter().map(|suite| suite.name.clone());
-    table.set_header(std::iter::once("kernel".to_owned()).chain(heads));
-    let mut total = Counts::default();
-    let mut wrong = Vec::new();
-    for row in rows {
-        let mut line = vec![row.release.clone()];
-        for suite in suites {
-            let cell = row.cells.iter().find(|cell| cell.suite == suite.name);
-            line.push(cell.map_or("not run".to_owned(), Cell::to_string));
-            if !cell.is_some_and(Cell::is_success) {
-                wrong.push(format!("{} on {}", suite.name, row.release));
-            }
-        }
-        for cell in &row.cells {
-            total.passed += cell.counts.passed;
-            total.failed += cell.counts.failed;
-        }
-        table.add_row(line);
-    }
-    println!("\n{table}");
-    for row in rows {
-        if let Some(broken) = &row.broken {
-            println!("{}: {broken}", row.release);
-        }
-    }
-    println!("\n{} passed, {} failed", total.passed, total.failed);
-    if !wrong.is_empty() {
-        bail!("not successful: {}", wrong.join(", "));
-    }
-    if total.passed == 0 {
-        bail!("no test ran");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn attended(lines: &[&str]) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        for line in lines {
-            attend(&mut cells, line.as_bytes());
-        }
-        cells
-    }
-
     #[test]
-    fn a_suite_that_never_ends_is_no_success() {
-        let cells = attended(&["@@lb-vm begin services", "running 9 tests"]);
-        assert_eq!(cells.len(), 1);
-        assert!(!cells[0].is_success());
-    }
-
-    #[test]
-    fn a_suite_that_crashes_is_no_success() {
-        let cells = attended(&["@@lb-vm begin services", "@@lb-vm end 139"]);
-        assert_eq!(cells[0].status, Some(139));
-        assert!(!cells[0].is_success());
+    fn available_memory_is_read_in_mebibytes() {
+        let text = "MemTotal:       24683016 kB\nMemFree: 1 kB\nMemAvailable:   2097152 kB\n";
+        assert_eq!(available(text), Some(2048));
     }
 }

@@ -1,0 +1,267 @@
+//! Packets and tables that leave one step out. Which is a constant, so that the compiler leaves out too what only
+//! that step needs.
+
+use core::{cell::Cell, ptr::NonNull};
+
+use aya_ebpf::{macros::map, maps::Array};
+use lb_common::{
+    addr::{Ipv4, Ipv6, Port},
+    hash,
+    hook::Scope,
+    packet::{L4Change, Packet},
+    pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
+    tables::{BackendRef, Device, Draft, Egress, Flow, FlowKey, FrontendKey, Selection, SnatPorts},
+    verdict::DropReason,
+    wire::{Header, L4},
+};
+
+/// The steps' numbers.
+pub struct Step;
+
+impl Step {
+    /// Nothing is left out.
+    pub const NONE: u32 = 0;
+    /// The counter of outcomes.
+    pub const COUNTER: u32 = 1;
+    /// The counters of the service.
+    pub const SERVICE: u32 = 2;
+    /// Whether the backend is still there: it always has the generation that the flow found there.
+    pub const BACKEND: u32 = 3;
+    /// The key and its lookup: the flow is always [`LINE_V4`] or [`LINE_V6`].
+    pub const LOOKUP: u32 = 4;
+    /// Ports and checksum of the transport header.
+    pub const L4: u32 = 5;
+    /// All writing: the packet is dropped as one that can't be written.
+    pub const REWRITE: u32 = 6;
+    /// The sets of ports: every port but 0 is a service's.
+    pub const PORTS: u32 = 7;
+    /// The clock and the interval: a flow's age is never due.
+    pub const AGE: u32 = 8;
+    /// Everything after parsing: no packet is ours.
+    pub const ALL_BUT_PARSING: u32 = 9;
+}
+
+/// The one IPv4 flow, where there is no lookup.
+#[map]
+static LINE_V4: Array<Flow<Ipv4>> = Array::with_max_entries(1, 0);
+
+/// The one IPv6 flow, where there is no lookup.
+#[map]
+static LINE_V6: Array<Flow<Ipv6>> = Array::with_max_entries(1, 0);
+
+/// A packet, or tables, without a step.
+pub struct Without<T, const STEP: u32> {
+    inner: T,
+    /// The generation of the flow's backend.
+    generation: Cell<u32>,
+}
+
+impl<T, const STEP: u32> Without<T, STEP> {
+    /// Of the whole.
+    #[inline(always)]
+    pub const fn new(inner: T) -> Self {
+        Self { inner, generation: Cell::new(0) }
+    }
+}
+
+impl<P: Packet, const STEP: u32> Packet for Without<P, STEP> {
+    const COMPLETE: bool = P::COMPLETE;
+
+    #[inline(always)]
+    fn header<H: Header>(&self, offset: usize) -> Option<&H> {
+        self.inner.header(offset)
+    }
+
+    #[inline(always)]
+    fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H> {
+        if STEP == Step::REWRITE { None } else { self.inner.header_mut(offset) }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.inner.len()
+    }
+
+    #[inline(always)]
+    fn segment_payload(&self) -> u32 {
+        self.inner.segment_payload()
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.inner.ifindex()
+    }
+
+    #[inline(always)]
+    fn change_l4(&mut self, offset: usize, l4: L4, change: L4Change) -> Result<(), DropReason> {
+        if STEP == Step::L4 { Ok(()) } else { self.inner.change_l4(offset, l4, change) }
+    }
+}
+
+impl<T: Tables, const STEP: u32> Tables for Without<T, STEP> {
+    #[inline(always)]
+    fn has_frontend_port(&self, port: Port) -> bool {
+        match STEP {
+            // No packet that is sent has port 0; the port is read all the same.
+            Step::PORTS => port.to_wire() != 0,
+            Step::ALL_BUT_PARSING => port.to_wire() == 0,
+            _ => self.inner.has_frontend_port(port),
+        }
+    }
+
+    #[inline(always)]
+    fn has_backend_port(&self, port: Port) -> bool {
+        match STEP {
+            Step::ALL_BUT_PARSING => port.to_wire() == 0,
+            _ => self.inner.has_backend_port(port),
+        }
+    }
+
+    #[inline(always)]
+    fn snat_ports(&self) -> SnatPorts {
+        self.inner.snat_ports()
+    }
+
+    #[inline(always)]
+    fn epoch(&self) -> u32 {
+        self.inner.epoch()
+    }
+
+    #[inline(always)]
+    fn graduates_udp(&self) -> bool {
+        self.inner.graduates_udp()
+    }
+
+    #[inline(always)]
+    fn hash_key(&self) -> hash::Key {
+        self.inner.hash_key()
+    }
+
+    #[inline(always)]
+    fn touch_interval(&self) -> u32 {
+        if STEP == Step::AGE { u32::MAX } else { self.inner.touch_interval() }
+    }
+
+    #[inline(always)]
+    fn selection(&self, service: u32, scope: Scope) -> Selection {
+        self.inner.selection(service, scope)
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<BackendRef> {
+        self.inner.slot(index)
+    }
+
+    #[inline(always)]
+    fn backend_generation(&self, id: u32) -> u32 {
+        if STEP == Step::BACKEND {
+            self.generation.get()
+        } else {
+            self.inner.backend_generation(id)
+        }
+    }
+
+    #[inline(always)]
+    fn device(&self, ifindex: u32) -> Option<Device> {
+        self.inner.device(ifindex)
+    }
+
+    #[inline(always)]
+    fn count(&self, counter: u32) {
+        if STEP != Step::COUNTER {
+            self.inner.count(counter);
+        }
+    }
+
+    #[inline(always)]
+    fn count_service(&self, service: u32, bytes: u32) {
+        if STEP != Step::SERVICE {
+            self.inner.count_service(service, bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn count_flow(&self, service: u32) {
+        self.inner.count_flow(service);
+    }
+}
+
+/// The array that stands for the flow table of a family.
+pub trait Line: Sized + 'static {
+    /// It.
+    fn line() -> &'static Array<Flow<Self>>;
+}
+
+impl Line for Ipv4 {
+    #[inline(always)]
+    fn line() -> &'static Array<Flow<Self>> {
+        &LINE_V4
+    }
+}
+
+impl Line for Ipv6 {
+    #[inline(always)]
+    fn line() -> &'static Array<Flow<Self>> {
+        &LINE_V6
+    }
+}
+
+impl<A: Line + lb_common::addr::Address, T: FamilyTables<A>, const STEP: u32> FamilyTables<A>
+    for Without<T, STEP>
+{
+    #[inline(always)]
+    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32> {
+        // Where every packet has a flow, none is begun; said so that the verifier needn't follow it.
+        if STEP == Step::LOOKUP { None } else { self.inner.frontend(key) }
+    }
+
+    #[inline(always)]
+    fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
+        self.inner.backend(backend)
+    }
+
+    #[inline(always)]
+    fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
+        if STEP == Step::BACKEND {
+            let flow = self.inner.find(key)?;
+            self.generation.set(flow.backend().generation);
+            return Some(flow);
+        }
+        if STEP != Step::LOOKUP {
+            return self.inner.find(key);
+        }
+        let flow = A::line().get_ptr_mut(0)?;
+        // SAFETY: an array's memory stays as long as the program runs.
+        Some(unsafe { FlowRef::new(flow, Generation::Established) })
+    }
+
+    #[inline(always)]
+    fn draft(&self) -> Option<NonNull<Draft<A>>> {
+        self.inner.draft()
+    }
+
+    #[inline(always)]
+    fn claim(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Claim {
+        self.inner.claim(key, flow)
+    }
+
+    #[inline(always)]
+    fn establish(&self, key: &FlowKey<A>, flow: FlowRef<A>) -> bool {
+        self.inner.establish(key, flow)
+    }
+
+    #[inline(always)]
+    fn remove_new(&self, key: &FlowKey<A>) {
+        self.inner.remove_new(key);
+    }
+
+    #[inline(always)]
+    fn remove(&self, key: &FlowKey<A>) {
+        self.inner.remove(key);
+    }
+
+    #[inline(always)]
+    fn route(&self, query: &RouteQuery<A>, egress: &mut Egress) -> Route {
+        self.inner.route(query, egress)
+    }
+}

@@ -83,7 +83,12 @@ impl Transit {
         let measured = self.measure(&stream, frames)?;
         let seconds = begun.elapsed().as_secs() + 2;
         if let (Some(before), Some(now)) = (before, self.flows_begun()?) {
-            ensure!(before == now, "{} flows were begun that should have been there", now - before);
+            // Connections of the kernel's own come and go.
+            ensure!(
+                now <= before + before / 1_000,
+                "{} flows were begun that should have been there",
+                now - before
+            );
         }
         if let (Some(before), Some(now)) = (declined, self.counter(PassReason::Declined as u32)?) {
             // One a second and flow keeps the neighbour alive by TC.
@@ -144,7 +149,9 @@ impl Transit {
         let frames = u32::try_from(frames)?;
         self.settle(frames)?;
         let right = self.require(frames, "at the sink, as they ought to be")?;
-        ensure!(self.flows_begun()? == before, "flows were begun that should have been there");
+        if let (Some(before), Some(now)) = (before, self.flows_begun()?) {
+            ensure!(now <= before + before / 1_000, "flows were begun that should have been there");
+        }
         Ok(elapsed.as_secs_f64() * 1e9 / right)
     }
 

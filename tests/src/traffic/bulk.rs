@@ -86,7 +86,9 @@ impl Tally {
         }
     }
 
-    fn merge(mut self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
         add(&mut self.answers, other.answers);
         add(&mut self.peers, other.peers);
         for (source, times) in other.sources {

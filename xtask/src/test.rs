@@ -137,13 +137,14 @@ fn reach_root() -> Result<Root> {
 fn run_root_suites(root: Root, options: &Options, tally: &mut Tally) -> Result<()> {
     setup::for_lab()?;
     // The end-to-end suites start the real program, those of the benchmarks load what they measure with.
-    build::lb(false, &[])?;
+    let lb = build::lb(false, &[])?;
     let rig = build::rig()?;
     for suite in root_suites()? {
         // As cargo sets it; the suites call the lab's tools; the others tests are known to read.
         let mut variables = BTreeMap::from([
             ("CARGO_MANIFEST_DIR", suite.package_dir.clone().into()),
             ("PATH", setup::lab::search_path()),
+            ("LB_BINARY", lb.clone().into_os_string()),
             ("LB_RIG", rig.clone().into_os_string()),
         ]);
         for name in [

@@ -10,14 +10,20 @@ pub mod live;
 pub mod plan;
 pub mod stream;
 
-use std::{env, os::fd::AsFd as _, time::Duration};
+use std::{
+    env,
+    os::fd::AsFd as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, MapData, PerCpuArray, ProgramArray},
     programs::{
-        ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp, XdpMode, xdp::XdpLink,
+        ProgramError, ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp, XdpMode,
+        xdp::XdpLink,
     },
 };
 use bytemuck::Zeroable as _;
@@ -145,10 +151,21 @@ impl Rig {
     /// The same, in this thread's namespace.
     pub fn attach_here(&mut self, program: &str, interface: &str) -> Result<Attached> {
         let xdp: &mut Xdp = self.bpf.program_mut(program).context("no such program")?.try_into()?;
-        let id = xdp
-            .attach(interface, XdpMode::Driver)
-            .with_context(|| format!("attaching {program} to {interface}, in the driver"))?;
-        Ok(Attached { _link: xdp.take_link(id)? })
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match xdp.attach(interface, XdpMode::Driver) {
+                Ok(id) => return Ok(Attached { _link: xdp.take_link(id)? }),
+                // A process that another thread starts has our links until it becomes its program: the
+                // one before may live a moment longer than its owner.
+                Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(1)); // tidy: polls with a deadline
+                }
+                Err(error) => {
+                    let what = format!("attaching {program} to {interface}, in the driver");
+                    return Err(error).context(what);
+                }
+            }
+        }
     }
 
     /// The measured program from now on: another object's, or one of the rig's.
@@ -214,6 +231,17 @@ impl Rig {
         live::send(program.fd()?.as_fd(), ifindex, length, frames)
             .context("the kernel sends no live frames by BPF_PROG_TEST_RUN (Linux 5.18)")
     }
+}
+
+/// How long an interface may stay busy with a program that is gone.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn is_busy(error: &ProgramError) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == std::io::ErrorKind::ResourceBusy)
+    })
 }
 
 /// What a test run of a harness told.

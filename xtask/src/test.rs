@@ -105,12 +105,16 @@ fn run_in_machines(options: &Options) -> Result<()> {
 pub fn run_few_in_machines() -> Result<()> {
     let lb = build::lb(false, &[])?;
     let suites = root_suites()?;
-    let plan = |line: &str, names: &[&str]| Plan {
-        line: line.to_owned(),
-        suites: suites.iter().filter(|suite| names.contains(&&*suite.name)).collect(),
+    let named = |name: &&str| {
+        let found = suites.iter().find(|suite| suite.name == *name);
+        found.with_context(|| format!("there is no suite {name} in tests/tests"))
+    };
+    let plan = |line: &str, names: &[&str]| -> Result<Plan<'_>> {
+        let suites = names.iter().map(named).collect::<Result<_>>()?;
+        Ok(Plan { line: line.to_owned(), suites })
     };
     let plans =
-        [plan("5.10", &["operation", "test_run"]), plan(vm::kernel::NEWEST, &["operation"])];
+        [plan("5.10", &["operation", "test_run"])?, plan(vm::kernel::NEWEST, &["operation"])?];
     let manner = Manner { at_once: None, limit: vm::Choice::default().limit(), filter: &[] };
     vm::matrix::run(&plans, &lb, &manner)
 }

@@ -127,7 +127,7 @@ fn run_one(mut guest: Guest, choice: &Choice, words: &[OsString]) -> Result<u8> 
         // Whoever doesn't listen any more doesn't want to hear of it.
         let _ = out.write_all(line).and_then(|()| out.write_all(b"\n"));
     });
-    ended.with_context(|| format!("{line} on Linux {}", guest.kernel.release))
+    ended.with_context(|| format!("`{line}` on Linux {}", guest.kernel.release))
 }
 
 /// A network to try `lb` in: an uplink `eth0`, whose other end is in the namespace `outside`.
@@ -142,6 +142,10 @@ ip -n outside link set eth0 up
 
 /// A word as a shell takes it.
 pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
@@ -151,7 +155,9 @@ mod tests {
 
     #[test]
     fn words_reach_the_machine_as_they_are() {
+        assert_eq!(quoted("--limit=5"), "--limit=5");
         assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted(""), "''");
         assert_eq!(quoted("it's"), "'it'\\''s'");
     }
 }

@@ -30,7 +30,7 @@ const RIG: &str = "usr/lib/lb/rig";
 /// Runs the benchmarks that `words` name on a kernel, and puts their reports into a directory. Whether
 /// they succeeded.
 pub fn run(built: &Built, kernel: &str, words: &[OsString], out: &Path) -> Result<bool> {
-    let peers = setup::for_ipvs()?;
+    let peers = setup::for_peers()?;
     let mut guest = Guest::new(kernel)?;
     guest.add(&built.lb, LB)?;
     guest.add(&built.bench, BENCH)?;
@@ -40,6 +40,8 @@ pub fn run(built: &Built, kernel: &str, words: &[OsString], out: &Path) -> Resul
             tool.file_name().context("a tool without a name")?.to_string_lossy().into_owned();
         guest.initramfs.program(&tool, &format!("usr/sbin/{name}"))?;
     }
+    // ipset asks the C library for the numbers of protocols.
+    guest.initramfs.text("etc/protocols", "icmp 1\ntcp 6\nudp 17\nipv6-icmp 58\nsctp 132\n");
     guest.initramfs.script("command", &script(words));
     eprintln!("bench: on Linux {}", guest.kernel.release);
     let mut reports = Reports::new(out);

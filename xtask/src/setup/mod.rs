@@ -82,8 +82,9 @@ pub fn for_vm() -> Result<()> {
     Apt::new().install(&packages)
 }
 
-/// What a peer of the benchmarks in virtual machines needs, IPVS: its tools, and where they are.
-pub fn for_ipvs() -> Result<Vec<PathBuf>> {
+/// What the peers of the benchmarks in virtual machines need beside the lab's tools, and where it is.
+pub fn for_peers() -> Result<Vec<PathBuf>> {
+    for_lab()?;
     let tools = ["ipvsadm", "ipset"];
     let find = |tool: &str| {
         which::which_in_global(tool, Some(lab::search_path())).into_iter().flatten().next()
@@ -94,7 +95,12 @@ pub fn for_ipvs() -> Result<Vec<PathBuf>> {
     if !packages.is_empty() {
         Apt::new().install(&packages)?;
     }
-    let found = tools.into_iter().map(|tool| find(tool).with_context(|| format!("no {tool}")));
+    // Of the package iptables, which the lab has.
+    let restore = ["iptables-restore", "ip6tables-restore"];
+    let found = tools
+        .into_iter()
+        .chain(restore)
+        .map(|tool| find(tool).with_context(|| format!("no {tool}")));
     found.collect()
 }
 

@@ -163,10 +163,7 @@ impl Machine {
         while child.try_wait().context("waiting for QEMU")?.is_none() {
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 end(child);
-                let what = format!(
-                    "was still at it after {} seconds; --limit allows more",
-                    self.limit.as_secs()
-                );
+                let what = format!("was not done within --limit {}", self.limit.as_secs());
                 return Err(failed(&what, &fault(&self.console()).unwrap_or_default()));
             }
             thread::sleep(Duration::from_millis(20)); // tidy: polls with a deadline

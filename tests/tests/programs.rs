@@ -2,7 +2,7 @@
 //! `docs/programs.toml`: none may grow by more than a tenth without someone saying so there, by
 //! `cargo xtask programs --update`. Needs root.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io::Write as _, path::Path};
 
 use anyhow::{Context as _, Result};
 use aya_obj::{Object, generated::bpf_insn};
@@ -51,7 +51,11 @@ fn no_program_has_grown_by_more_than_a_tenth() -> Result<()> {
         toml::from_str(WRITTEN_DOWN).context("docs/programs.toml")?;
     let written = written.remove(&line);
     if written.is_none() {
-        eprintln!("docs/programs.toml knows nothing of Linux {line}: nothing to compare with");
+        // Past what captures the tests' output: the table of the machines repeats it.
+        let _ = writeln!(
+            std::io::stdout(),
+            "\nnot tested: whether programs have grown, because docs/programs.toml knows nothing of Linux {line}"
+        );
     }
     let mut grown = Vec::new();
     for (program, size) in sizes()? {

@@ -5,7 +5,7 @@ mod common;
 
 use std::{net::SocketAddr, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use common::{BACKENDS, BRIEFLY, Bed, SOON};
 use lb_tests::{
     echo::{self, cluster_ip, name, node_port},
@@ -54,8 +54,16 @@ fn a_pod_reaches_all_endpoints_of_a_cluster_ip() -> Result<()> {
 }
 
 #[test]
-fn the_outside_reaches_all_endpoints_of_a_node_port() -> Result<()> {
+fn the_outside_reaches_all_endpoints_of_a_node_port_by_native_xdp() -> Result<()> {
     let bed = Bed::standard()?;
+    let status = bed.lb.status()?;
+    let attached = status["attached"].as_array().context("what is attached")?;
+    let modes: Vec<_> = attached
+        .iter()
+        .filter(|one| one["point"] == "uplink-xdp")
+        .map(|one| one["mode"].clone())
+        .collect();
+    assert_eq!(modes, ["xdp-native"], "{status:#}");
     assert_balanced_each(bed.cluster.outside(), node_port);
     Ok(())
 }

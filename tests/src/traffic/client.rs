@@ -113,7 +113,13 @@ impl Session {
             }
             Socket::Udp(socket) => {
                 let mut datagram = [0; 512];
-                let length = socket.recv(&mut datagram)?;
+                // A process that is stopped and goes on is interrupted here.
+                let length = loop {
+                    match socket.recv(&mut datagram) {
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                        length => break length?,
+                    }
+                };
                 Ok(String::from_utf8_lossy(&datagram[..length]).into_owned())
             }
         }

@@ -143,6 +143,16 @@ impl<T: Tables, const STEP: u32> Tables for Without<T, STEP> {
     }
 
     #[inline(always)]
+    fn neighbour(&self, slot: u32) -> u64 {
+        self.inner.neighbour(slot)
+    }
+
+    #[inline(always)]
+    fn set_neighbour(&self, slot: u32, word: u64) {
+        self.inner.set_neighbour(slot, word);
+    }
+
+    #[inline(always)]
     fn selection(&self, service: u32, scope: Scope) -> Selection {
         self.inner.selection(service, scope)
     }

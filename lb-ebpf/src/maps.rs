@@ -9,8 +9,8 @@ use aya_ebpf::{
 use lb_common::{
     addr::{Ipv4, Ipv6},
     tables::{
-        Backend, BackendRef, Config, Device, Draft, Flow, FlowKey, FrontendKey, PortSet, Service,
-        ServiceCounters,
+        Backend, BackendRef, Config, Device, Draft, Flow, FlowKey, FrontendKey, Neighbour, PortSet,
+        Service, ServiceCounters,
     },
     verdict::COUNTERS as COUNTER_COUNT,
 };
@@ -79,6 +79,10 @@ pub static DRAFT_V4: PerCpuArray<Draft<Ipv4>> = PerCpuArray::with_max_entries(1,
 /// Room for an IPv6 flow that is being begun.
 #[map]
 pub static DRAFT_V6: PerCpuArray<Draft<Ipv6>> = PerCpuArray::with_max_entries(1, 0);
+
+/// When neighbours were last asked for, see [`Neighbour`].
+#[map]
+pub static NEIGHBOURS: Array<u64> = Array::with_max_entries(Neighbour::SLOTS, 0);
 
 /// Outcomes and events, see `lb_common::verdict`.
 #[map]

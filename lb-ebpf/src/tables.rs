@@ -21,8 +21,8 @@ use crate::{
     fib,
     maps::{
         BACKEND_PORTS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6,
-        FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEW_FLOWS_V4, NEW_FLOWS_V6, SERVICE_STATS,
-        SERVICES, SLOTS,
+        FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS, NEW_FLOWS_V4, NEW_FLOWS_V6,
+        SERVICE_STATS, SERVICES, SLOTS,
     },
 };
 
@@ -128,6 +128,20 @@ impl Tables for Kernel {
         // SAFETY: a pointer into the map's memory; interfaces change rarely, and what was read half
         // from before a change is read again when the epoch moves.
         DEVICES.get_ptr(ifindex).map(|device| unsafe { *device })
+    }
+
+    #[inline(always)]
+    fn neighbour(&self, slot: u32) -> u64 {
+        // SAFETY: a pointer into the map's memory; an 8-byte read.
+        NEIGHBOURS.get_ptr(slot).map_or(0, |word| unsafe { core::ptr::read_volatile(word) })
+    }
+
+    #[inline(always)]
+    fn set_neighbour(&self, slot: u32, word: u64) {
+        if let Some(at) = NEIGHBOURS.get_ptr_mut(slot) {
+            // SAFETY: a pointer into the map's memory; an 8-byte store.
+            unsafe { core::ptr::write_volatile(at, word) }
+        }
     }
 
     #[inline(always)]

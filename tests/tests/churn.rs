@@ -5,6 +5,7 @@ mod common;
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -13,12 +14,15 @@ use lb_tests::{
     echo::{self, cluster_ip, name},
     lab::cast::Family,
     manifests::Endpoint,
-    patience::connections,
+    patience::{connections, patient},
     traffic::{Protocol, many},
 };
 
 /// How often the endpoints change while connections are made, at least.
 const CHANGES: u32 = 12;
+
+/// How long an endpoint that terminates may still finish what it has: longer than a connection takes.
+const GRACE: Duration = Duration::from_millis(300);
 
 /// Endpoints leave as Kubernetes has them leave: terminating first, then removed.
 #[test]
@@ -74,6 +78,9 @@ fn come_and_go(bed: &Bed, done: &AtomicBool, changes: &AtomicU32) -> Result<()> 
                 })
             })
         })?;
+        if slots < backends {
+            thread::sleep(patient(GRACE));
+        }
         changes.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())

@@ -58,6 +58,7 @@ pub struct HostTables {
     pub established_limit: usize,
     /// How many entries the first generation takes, in each family.
     pub new_limit: usize,
+    neighbours: RefCell<BTreeMap<u32, u64>>,
     counters: RefCell<BTreeMap<u32, u64>>,
     service_counters: RefCell<BTreeMap<u32, ServiceCounters>>,
     lookups: Cell<u32>,
@@ -266,6 +267,14 @@ impl Tables for HostTables {
 
     fn device(&self, ifindex: u32) -> Option<Device> {
         self.devices.get(&ifindex).copied()
+    }
+
+    fn neighbour(&self, slot: u32) -> u64 {
+        self.neighbours.borrow().get(&slot).copied().unwrap_or(0)
+    }
+
+    fn set_neighbour(&self, slot: u32, word: u64) {
+        self.neighbours.borrow_mut().insert(slot, word);
     }
 
     fn count(&self, counter: u32) {

@@ -44,6 +44,8 @@ pub const L3_AT: usize = Ethernet::LEN;
 
 /// An address family.
 pub trait Family: Address {
+    /// The version of IP.
+    const VERSION: u32;
     /// Reads the IP header.
     fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, PassReason>;
     /// Writes the IP header.
@@ -53,6 +55,8 @@ pub trait Family: Address {
 }
 
 impl Family for Ipv4 {
+    const VERSION: u32 = 4;
+
     #[inline(always)]
     fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, PassReason> {
         let header = packet.header::<Ipv4Header>(L3_AT).ok_or(PassReason::NotIp)?;
@@ -88,6 +92,8 @@ impl Family for Ipv4 {
 }
 
 impl Family for Ipv6 {
+    const VERSION: u32 = 6;
+
     #[inline(always)]
     fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, PassReason> {
         let header = packet.header::<Ipv6Header>(L3_AT).ok_or(PassReason::NotIp)?;

@@ -130,7 +130,7 @@ fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     interface: &mut Interface,
 ) -> Result<Fate, DropReason> {
     let due = now.wrapping_sub(flow.last_seen()) >= tables.touch_interval();
-    let Some(fate) = way_out::way_out(packet, tables, parsed, flow, due, interface)? else {
+    let Some(fate) = way_out::way_out(packet, tables, parsed, flow, now, due, interface)? else {
         return Ok(Fate::Pass(PassReason::Declined));
     };
     if due {

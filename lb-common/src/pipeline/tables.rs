@@ -33,6 +33,10 @@ pub trait Tables: FamilyTables<Ipv4> + FamilyTables<Ipv6> {
     fn backend_generation(&self, id: u32) -> u32;
     /// What is known of an interface.
     fn device(&self, ifindex: u32) -> Option<Device>;
+    /// What stands in a place of [`Neighbour`](crate::tables::Neighbour)s.
+    fn neighbour(&self, slot: u32) -> u64;
+    /// Writes there.
+    fn set_neighbour(&self, slot: u32, word: u64);
     /// Adds one to a counter.
     fn count(&self, counter: u32);
     /// Counts a translated packet of a service, and its length.

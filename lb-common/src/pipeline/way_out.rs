@@ -9,21 +9,22 @@ use super::{
 };
 use crate::{
     packet::Packet,
-    tables::{Device, Egress, Emit},
+    tables::{Device, Egress, Emit, Neighbour},
     verdict::DropReason,
 };
 
 /// The verdict for a packet of a flow, or `None` if this hook can't send it. Nothing is written
 /// but the flow's cached egress, and that only if the packet leaves by it.
 ///
-/// `due`: the flow's age is to be renewed. Then the packet takes the kernel's neighbour table on
-/// its way, because nothing else would keep the neighbour's entry alive.
+/// `due`: the flow's age is to be renewed. Then a neighbour that was not asked for lately is: the packet
+/// takes the kernel's neighbour table on its way, because nothing else would keep the entry alive.
 #[inline(always)]
 pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     packet: &P,
     tables: &T,
     parsed: &Parsed<A>,
     flow: FlowRef<A>,
+    now: u32,
     due: bool,
     interface: &mut Interface,
 ) -> Result<Option<Fate>, DropReason> {
@@ -38,27 +39,27 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let mut egress = flow.egress();
     let stale = egress.epoch != tables.epoch() || (due && egress.flags & Egress::NEIGHBOUR == 0);
     if stale {
-        if !P::COMPLETE && due {
-            return Ok(None);
-        }
         egress = refreshed(packet, tables, flow)?;
     }
     check_length(packet, parsed, &egress)?;
     let known = egress.flags & Egress::NEIGHBOUR != 0;
+    let neighbour = Neighbour::of(&egress, A::VERSION);
+    let asks = due
+        && !neighbour.was_asked(tables.neighbour(neighbour.slot()), now, tables.touch_interval());
     interface.set(egress.ifindex);
-    if P::COMPLETE {
-        if stale {
-            flow.set_egress(egress);
-        }
-        return Ok(Some(if known && !due { Fate::Transmit } else { Fate::Resolve }));
-    }
-    if due || !known || egress.flags & Egress::XDP_TRANSMIT == 0 {
+    if !P::COMPLETE && (asks || !known || egress.flags & Egress::XDP_TRANSMIT == 0) {
         return Ok(None);
     }
     if stale {
         flow.set_egress(egress);
     }
-    Ok(Some(Fate::Transmit))
+    if known && !asks {
+        return Ok(Some(Fate::Transmit));
+    }
+    if known {
+        tables.set_neighbour(neighbour.slot(), neighbour.asked(now));
+    }
+    Ok(Some(Fate::Resolve))
 }
 
 /// Fails if the packet may not be forwarded any further.

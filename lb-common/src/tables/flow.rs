@@ -1,5 +1,7 @@
 //! Flows: one entry for each direction of each connection.
 
+use core::mem::{MaybeUninit, offset_of};
+
 use bytemuck::{Pod, Zeroable};
 
 use super::{BackendRef, frontend::pod_per_family};
@@ -151,24 +153,48 @@ impl State {
 
 impl<A: Address> FlowKey<A> {
     /// The key of a packet at a hook.
+    ///
+    /// What is smaller than a word is put together first and stored as a word: the kernel hashes keys
+    /// by words, and a load that spans several stores waits until they have left the processor's
+    /// store buffer.
     #[inline(always)]
-    pub const fn new(
+    pub fn new(
         hook: Hook,
         l4: L4,
         (source, source_port): (A, Port),
         (destination, destination_port): (A, Port),
     ) -> Self {
-        Self {
-            source,
-            destination,
-            source_port,
-            destination_port,
-            protocol: l4.protocol().0,
-            role: hook as u8,
-            reserved: 0,
+        let mut key = MaybeUninit::<Self>::uninit();
+        let at = key.as_mut_ptr();
+        let ports = word([source_port.to_wire(), destination_port.to_wire()]);
+        let kind = word([u16::from_ne_bytes([l4.protocol().0, hook as u8]), 0]);
+        // SAFETY: all within `key`: every byte of it is written, so it is initialised; both words
+        // begin at a multiple of four, as the assertions below say.
+        unsafe {
+            (&raw mut (*at).source).write(source);
+            (&raw mut (*at).destination).write(destination);
+            (&raw mut (*at).source_port).cast::<u32>().write_volatile(ports);
+            (&raw mut (*at).protocol).cast::<u32>().write_volatile(kind);
+            key.assume_init()
         }
     }
 }
+
+/// Two halves as they lie in memory, one after the other.
+#[inline(always)]
+const fn word([first, second]: [u16; 2]) -> u32 {
+    let (first, second) = (first as u32, second as u32);
+    if cfg!(target_endian = "little") { second << 16 | first } else { first << 16 | second }
+}
+
+const _: () = {
+    assert!(
+        offset_of!(FlowKey<Ipv4>, source_port) == 8 && offset_of!(FlowKey<Ipv4>, protocol) == 12
+    );
+    assert!(
+        offset_of!(FlowKey<Ipv6>, source_port) == 32 && offset_of!(FlowKey<Ipv6>, protocol) == 36
+    );
+};
 
 pod_per_family!(FlowKey, 16, 40);
 pod_per_family!(Flow, 64, 88);

@@ -8,6 +8,7 @@ mod config;
 mod device;
 mod flow;
 mod frontend;
+mod neighbour;
 mod service;
 
 pub use backend::{Backend, BackendRef};
@@ -15,6 +16,7 @@ pub use config::{Config, PortSet, SnatPorts};
 pub use device::{Device, DeviceRole};
 pub use flow::{Draft, Egress, Emit, Flow, FlowKey, Half, State};
 pub use frontend::FrontendKey;
+pub use neighbour::Neighbour;
 pub use service::{Selection, Service, ServiceCounters};
 
 /// Version of everything in this module.

@@ -61,6 +61,12 @@ impl MacPair {
         bytemuck::cast(bytes)
     }
 
+    /// Both in one word, for telling pairs apart.
+    #[inline(always)]
+    pub const fn folded(self) -> u32 {
+        self.first.rotate_left(16) ^ self.second.wrapping_mul(0x85eb_ca6b) ^ self.third
+    }
+
     /// The same two addresses, each in the other's place.
     #[inline(always)]
     #[must_use]

@@ -116,6 +116,14 @@ impl Tables for Raced<'_> {
         self.tables.touch_interval()
     }
 
+    fn neighbour(&self, slot: u32) -> u64 {
+        self.tables.neighbour(slot)
+    }
+
+    fn set_neighbour(&self, slot: u32, word: u64) {
+        self.tables.set_neighbour(slot, word);
+    }
+
     fn selection(&self, service: u32, scope: Scope) -> Selection {
         self.tables.selection(service, scope)
     }

@@ -144,6 +144,33 @@ fn once_in_a_touch_interval_a_packet_takes_the_kernels_neighbour_table() {
     });
 }
 
+/// What is a neighbour's, not a flow's: many flows to one neighbour ask for it once.
+#[test]
+fn one_packet_of_all_flows_asks_for_a_neighbour() {
+    each(|family, l4| {
+        for at in [UPLINK_IN, XDP] {
+            let mut world = World::new(&[REMOTE]);
+            let questions: Vec<_> = (0..5)
+                .map(|port| {
+                    let to = Front::Node.socket(family).ip();
+                    let question = request(family, l4, OUTSIDE, Front::Node);
+                    question.from(OUTSIDE, 50_000 + port).addresses(OUTSIDE.ip(family), to)
+                })
+                .collect();
+            for question in &questions {
+                world.send(UPLINK_IN, question);
+            }
+            world.now += world.tables.config.touch_interval;
+            let asks = world.send(UPLINK_IN, &questions[0]);
+            assert_eq!(asks.outcome, Ok(Verdict::Resolve(UPLINK)));
+            world.now += world.tables.config.touch_interval - 1;
+            for question in &questions[1..] {
+                assert_eq!(world.send(at, question).outcome, Ok(Verdict::Transmit(UPLINK)));
+            }
+        }
+    });
+}
+
 /// The packet that lets the kernel resolve is also the one after which its answer is looked up.
 #[test]
 fn a_neighbour_that_became_known_without_a_new_epoch_is_found_at_the_next_touch() {

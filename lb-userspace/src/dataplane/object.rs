@@ -12,7 +12,7 @@ use super::{DataplaneError, Pins};
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 17] = [
+pub const MAPS: [&str; 18] = [
     "BACKENDS",
     "BACKEND_PORTS",
     "CONFIG",
@@ -25,6 +25,7 @@ pub const MAPS: [&str; 17] = [
     "FRONTENDS_V4",
     "FRONTENDS_V6",
     "FRONTEND_PORTS",
+    "NEIGHBOURS",
     "NEW_FLOWS_V4",
     "NEW_FLOWS_V6",
     "SERVICES",

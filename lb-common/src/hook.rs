@@ -47,7 +47,14 @@ impl Hook {
     }
 
     /// The hook with this number.
-    pub fn from_role(role: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| *hook as u8 == role)
+    #[inline(always)]
+    pub const fn from_role(role: u8) -> Option<Self> {
+        match role {
+            1 => Some(Self::WorkloadIn),
+            2 => Some(Self::WorkloadOut),
+            3 => Some(Self::UplinkIn),
+            4 => Some(Self::UplinkOut),
+            _ => None,
+        }
     }
 }

@@ -21,6 +21,10 @@ pub struct L4Change {
     pub ports: Delta,
 }
 
+/// Words for [`Packet::settle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled(pub u32, pub u32, pub u32);
+
 /// One packet at a hook: an Ethernet frame, its memory checked at every access.
 #[expect(clippy::len_without_is_empty, reason = "a frame is never empty")]
 pub trait Packet {
@@ -42,6 +46,27 @@ pub trait Packet {
 
     /// Index of the interface at which the packet is seen.
     fn ifindex(&self) -> u32;
+
+    /// Cuts the frame off after so many bytes, of which it has at least as many; false: it can't be.
+    /// Only where packets are finished.
+    fn cut(&mut self, len: u32) -> bool;
+
+    /// Makes room for so many bytes in front of the frame; what is in it is not said. False: there is
+    /// none. Only where packets are finished.
+    fn grow(&mut self, bytes: u32) -> bool;
+
+    /// Gives back what it is given. In the kernel it goes through memory of which the verifier knows
+    /// nothing: it then doesn't follow each way on which the words came about to the program's end.
+    #[inline(always)]
+    fn settle(&self, words: Settled) -> Settled {
+        words
+    }
+
+    /// Notes how long the packet might have been, for the stage that tells its sender.
+    fn note_mtu(&self, mtu: u32);
+
+    /// What was noted.
+    fn mtu(&self) -> u32;
 
     /// Writes ports and checksum of the transport header at `offset`.
     ///

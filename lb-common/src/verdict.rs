@@ -11,6 +11,40 @@ pub enum Verdict {
     Transmit(u32),
     /// Translated, out of the interface with this index; the kernel finds the neighbour.
     Resolve(u32),
+    /// Not translated: made into an answer to its sender, back to where it came from.
+    Answer(Answer),
+    /// To be gone on with by another stage. No outcome: nothing is counted.
+    Later(Stage),
+}
+
+/// What a sender is answered whose packet was not taken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Answer {
+    /// A TCP reset.
+    Reset = 19,
+    /// ICMP: port unreachable.
+    Unreachable = 20,
+    /// ICMP: time exceeded.
+    TimeExceeded = 21,
+    /// ICMP: fragmentation needed, or packet too big.
+    TooBig = 22,
+}
+
+/// What follows the first look at a packet. In the kernel each is a program, reached by a tail call
+/// with this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stage {
+    /// The whole way, for what begins a flow and for headers that are out of the ordinary.
+    Whole = 0,
+    /// An answer to the sender of what is dropped.
+    Answer = 1,
+}
+
+impl Stage {
+    /// How many there are.
+    pub const COUNT: u32 = 2;
 }
 
 /// Why a packet was left untouched.
@@ -55,6 +89,47 @@ pub enum DropReason {
     TooBig = 41,
     /// A header that was there before could not be written.
     Unwritable = 42,
+    /// The program of the next stage is not there.
+    NoStage = 43,
+}
+
+/// How the sender of a dropped packet is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// That nobody listens: a reset over TCP, else port unreachable.
+    Refusal,
+    /// That the connection is over: a reset; over TCP only.
+    Reset,
+    /// That it was forwarded too often.
+    TimeExceeded,
+    /// How long it may be.
+    TooBig,
+}
+
+impl DropReason {
+    /// How the sender is told; `None`: not at all.
+    #[inline(always)]
+    pub const fn notice(self) -> Option<Notice> {
+        match self {
+            Self::NoBackend => Some(Notice::Refusal),
+            Self::BackendGone => Some(Notice::Reset),
+            Self::TtlExpired => Some(Notice::TimeExceeded),
+            Self::TooBig => Some(Notice::TooBig),
+            _ => None,
+        }
+    }
+
+    /// The reason with this number, if its sender is told.
+    #[inline(always)]
+    pub const fn told(number: u32) -> Option<Self> {
+        match number {
+            32 => Some(Self::NoBackend),
+            33 => Some(Self::BackendGone),
+            40 => Some(Self::TtlExpired),
+            41 => Some(Self::TooBig),
+            _ => None,
+        }
+    }
 }
 
 /// What happened beside a packet's own outcome.
@@ -69,6 +144,8 @@ pub enum Event {
     GraduationFull = 26,
     /// A source port was found only after several tries.
     PortSearchLong = 27,
+    /// A sender was not answered because too many were lately.
+    AnswerLimited = 28,
 }
 
 /// How many counters there are (each a 64-bit number for every CPU).
@@ -94,6 +171,9 @@ impl Verdict {
             Self::Stack => 16,
             Self::Transmit(_) => 17,
             Self::Resolve(_) => 18,
+            Self::Answer(answer) => answer as u32,
+            // Counted by nobody.
+            Self::Later(_) => COUNTERS,
         }
     }
 }
@@ -103,7 +183,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 23] = [
+pub const COUNTER_INFO: [CounterInfo; 29] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -115,6 +195,15 @@ pub const COUNTER_INFO: [CounterInfo; 23] = [
         Verdict::Resolve(0).counter(),
         "translated_resolve",
         "translated and sent on; the kernel found the neighbour",
+    ),
+    info(Answer::Reset as u32, "answer_reset", "answered with a TCP reset"),
+    info(Answer::Unreachable as u32, "answer_unreachable", "answered: port unreachable"),
+    info(Answer::TimeExceeded as u32, "answer_time_exceeded", "answered: time exceeded"),
+    info(Answer::TooBig as u32, "answer_too_big", "answered: too big for the way out"),
+    info(
+        Event::AnswerLimited as u32,
+        "answer_limited",
+        "not answered, because too many were answered lately",
     ),
     info(Event::FlowCreated as u32, "flow_created", "flows begun"),
     info(
@@ -159,6 +248,7 @@ pub const COUNTER_INFO: [CounterInfo; 23] = [
     info(DropReason::TtlExpired as u32, "drop_ttl_expired", "TTL or hop limit used up"),
     info(DropReason::TooBig as u32, "drop_too_big", "larger than the egress interface's MTU"),
     info(DropReason::Unwritable as u32, "drop_unwritable", "a header could not be written"),
+    info(DropReason::NoStage as u32, "drop_no_stage", "one of lb's own programs was not in place"),
 ];
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ macro_rules! at_tc {
             /// Uplinks, ingress at TC, without this step.
             #[classifier]
             fn $name(ctx: TcContext) -> i32 {
-                actions::classifier(process_tc::<{ Step::$step }>(&ctx))
+                conclude(&ctx, process_tc::<{ Step::$step }>(&ctx))
             }
         )*
     };
@@ -100,22 +100,27 @@ at_tc! {
 fn tc_redirect(ctx: TcContext) -> i32 {
     match process_tc::<{ Step::NONE }>(&ctx) {
         Ok(Verdict::Transmit(_)) => TC_ACT_REDIRECT,
-        outcome => actions::classifier(outcome),
+        outcome => conclude(&ctx, outcome),
     }
+}
+
+#[inline(always)]
+fn conclude(ctx: &TcContext, outcome: Result<Verdict, DropReason>) -> i32 {
+    actions::classifier(&SkbPacket::new(ctx), Hook::UplinkIn, outcome)
 }
 
 #[inline(always)]
 fn process_xdp<const STEP: u32>(ctx: &XdpContext) -> Result<Verdict, DropReason> {
     let tables = Without::<_, STEP>::new(Kernel::at(ctx.as_ptr()));
     let mut packet = Without::<_, STEP>::new(XdpPacket::new(ctx));
-    pipeline::run(&mut packet, &tables, Hook::UplinkIn, now::<STEP>())
+    pipeline::first(&mut packet, &tables, Hook::UplinkIn, now::<STEP>())
 }
 
 #[inline(always)]
 fn process_tc<const STEP: u32>(ctx: &TcContext) -> Result<Verdict, DropReason> {
     let tables = Without::<_, STEP>::new(Kernel::at(ctx.as_ptr()));
     let mut packet = Without::<_, STEP>::new(SkbPacket::new(ctx));
-    pipeline::run(&mut packet, &tables, Hook::UplinkIn, now::<STEP>())
+    pipeline::first(&mut packet, &tables, Hook::UplinkIn, now::<STEP>())
 }
 
 #[inline(always)]

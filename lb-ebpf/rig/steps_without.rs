@@ -10,7 +10,10 @@ use lb_common::{
     hook::Scope,
     packet::{L4Change, Packet},
     pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
-    tables::{BackendRef, Device, Draft, Egress, Flow, FlowKey, FrontendKey, Selection, SnatPorts},
+    tables::{
+        BackendRef, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, FrontendKey,
+        Selection, SnatPorts,
+    },
     verdict::DropReason,
     wire::{Header, L4},
 };
@@ -93,6 +96,26 @@ impl<P: Packet, const STEP: u32> Packet for Without<P, STEP> {
     }
 
     #[inline(always)]
+    fn cut(&mut self, len: u32) -> bool {
+        self.inner.cut(len)
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, bytes: u32) -> bool {
+        self.inner.grow(bytes)
+    }
+
+    #[inline(always)]
+    fn note_mtu(&self, mtu: u32) {
+        self.inner.note_mtu(mtu);
+    }
+
+    #[inline(always)]
+    fn mtu(&self) -> u32 {
+        self.inner.mtu()
+    }
+
+    #[inline(always)]
     fn change_l4(&mut self, offset: usize, l4: L4, change: L4Change) -> Result<(), DropReason> {
         if STEP == Step::L4 { Ok(()) } else { self.inner.change_l4(offset, l4, change) }
     }
@@ -150,6 +173,11 @@ impl<T: Tables, const STEP: u32> Tables for Without<T, STEP> {
     #[inline(always)]
     fn set_neighbour(&self, slot: u32, word: u64) {
         self.inner.set_neighbour(slot, word);
+    }
+
+    #[inline(always)]
+    fn may_answer(&self, now: u32, price: u32) -> bool {
+        self.inner.may_answer(now, price)
     }
 
     #[inline(always)]
@@ -232,17 +260,32 @@ impl<A: Line + lb_common::addr::Address, T: FamilyTables<A>, const STEP: u32> Fa
 
     #[inline(always)]
     fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
+        self.inner.find(key)
+    }
+
+    #[inline(always)]
+    fn find_established(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
         if STEP == Step::BACKEND {
-            let flow = self.inner.find(key)?;
+            let flow = self.inner.find_established(key)?;
             self.generation.set(flow.backend().generation);
             return Some(flow);
         }
         if STEP != Step::LOOKUP {
-            return self.inner.find(key);
+            return self.inner.find_established(key);
         }
         let flow = A::line().get_ptr_mut(0)?;
         // SAFETY: an array's memory stays as long as the program runs.
         Some(unsafe { FlowRef::new(flow, Generation::Established) })
+    }
+
+    #[inline(always)]
+    fn fragmented(&self, key: &FragmentKey<A>) -> Option<Fragmented> {
+        self.inner.fragmented(key)
+    }
+
+    #[inline(always)]
+    fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
+        self.inner.set_fragmented(key, first);
     }
 
     #[inline(always)]

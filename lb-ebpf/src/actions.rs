@@ -1,11 +1,17 @@
 //! From an outcome to what XDP and TC call it.
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     helpers::generated::{bpf_redirect, bpf_redirect_neigh},
     programs::XdpContext,
 };
-use lb_common::verdict::{DropReason, Verdict};
+use lb_common::{
+    hook::Hook,
+    packet::Packet as _,
+    verdict::{DropReason, Verdict},
+};
+
+use crate::packet::SkbPacket;
 
 /// The action for an outcome at XDP.
 #[inline(always)]
@@ -18,16 +24,16 @@ pub fn xdp(ctx: &XdpContext, outcome: Result<Verdict, DropReason>) -> u32 {
         }
         // SAFETY: takes numbers only. Answers with the action.
         Ok(Verdict::Transmit(ifindex)) => (unsafe { bpf_redirect(ifindex, 0) }) as u32,
-        // The pipeline gives this only to packets that can finish everything, so that it isn't in
-        // the program; if it were, this shows up in the kernel's own exception counters.
-        Ok(Verdict::Resolve(_)) => xdp_action::XDP_ABORTED,
+        // The pipeline gives these only to packets that can finish everything, or carries them out before;
+        // if one were here, it would show up in the kernel's own exception counters.
+        Ok(Verdict::Resolve(_) | Verdict::Answer(_) | Verdict::Later(_)) => xdp_action::XDP_ABORTED,
         Err(_) => xdp_action::XDP_DROP,
     }
 }
 
 /// The action for an outcome at TC. What isn't dropped or sent goes on to the next program.
 #[inline(always)]
-pub fn classifier(outcome: Result<Verdict, DropReason>) -> i32 {
+pub fn classifier(packet: &SkbPacket<'_>, hook: Hook, outcome: Result<Verdict, DropReason>) -> i32 {
     match outcome {
         Ok(Verdict::Pass(_) | Verdict::Stack) => TC_ACT_UNSPEC,
         // SAFETY: takes numbers only. Answers with the action.
@@ -37,6 +43,14 @@ pub fn classifier(outcome: Result<Verdict, DropReason>) -> i32 {
             let action = unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) };
             action as i32
         }
-        Err(_) => TC_ACT_SHOT,
+        Ok(Verdict::Answer(_)) => {
+            // Where packets leave, their senders are behind the stack: it gets the answer as if it had
+            // come in here.
+            let flags = if hook.faces_clients() { 0 } else { u64::from(BPF_F_INGRESS) };
+            // SAFETY: takes numbers only. Answers with the action.
+            (unsafe { bpf_redirect(packet.ifindex(), flags) }) as i32
+        }
+        // Where a next stage is meant there was none.
+        Ok(Verdict::Later(_)) | Err(_) => TC_ACT_SHOT,
     }
 }

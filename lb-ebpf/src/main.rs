@@ -18,14 +18,20 @@ mod tables;
 
 use aya_ebpf::{
     EbpfContext as _,
+    bindings::xdp_action,
     helpers::generated::bpf_jiffies64,
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use lb_common::{hook::Hook, pipeline};
+use lb_common::{
+    hook::Hook,
+    pipeline::{self, Tables as _},
+    verdict::{DropReason, PassReason, Stage, Verdict},
+};
 
 use crate::{
-    packet::{SkbPacket, XdpPacket},
+    maps::{STAGES, STAGES_XDP},
+    packet::{Note, SkbPacket, XdpPacket},
     tables::Kernel,
 };
 
@@ -34,32 +40,106 @@ use crate::{
 fn lb_xdp(ctx: XdpContext) -> u32 {
     let tables = Kernel::at(ctx.as_ptr());
     let mut packet = XdpPacket::new(&ctx);
-    let outcome = pipeline::run(&mut packet, &tables, Hook::UplinkIn, now());
+    let outcome = pipeline::first(&mut packet, &tables, Hook::UplinkIn, now());
+    let Ok(Verdict::Later(stage)) = outcome else {
+        return actions::xdp(&ctx, outcome);
+    };
+    // SAFETY: nothing here is to be dropped.
+    unsafe { STAGES_XDP.tail_call(&ctx, stage as u32) };
+    // There is none: TC does the work.
+    tables.count(PassReason::Declined as u32);
+    xdp_action::XDP_PASS
+}
+
+/// The second stage of [`lb_xdp`].
+#[xdp]
+#[inline(always)]
+fn lb_xdp_whole(ctx: XdpContext) -> u32 {
+    let tables = Kernel::at(ctx.as_ptr());
+    let mut packet = XdpPacket::new(&ctx);
+    let outcome = pipeline::whole(&mut packet, &tables, Hook::UplinkIn, now());
     actions::xdp(&ctx, outcome)
 }
 
 /// Uplinks, ingress.
 #[classifier]
 fn lb_uplink_in(ctx: TcContext) -> i32 {
-    classify(&ctx, Hook::UplinkIn)
+    first(&ctx, Hook::UplinkIn)
 }
 
 /// Uplinks, egress.
 #[classifier]
 fn lb_uplink_out(ctx: TcContext) -> i32 {
-    classify(&ctx, Hook::UplinkOut)
+    first(&ctx, Hook::UplinkOut)
 }
 
 /// Host's ends of pods' interfaces, ingress.
 #[classifier]
 fn lb_workload_in(ctx: TcContext) -> i32 {
-    classify(&ctx, Hook::WorkloadIn)
+    first(&ctx, Hook::WorkloadIn)
 }
 
 /// Host's ends of pods' interfaces, egress.
 #[classifier]
 fn lb_workload_out(ctx: TcContext) -> i32 {
-    classify(&ctx, Hook::WorkloadOut)
+    first(&ctx, Hook::WorkloadOut)
+}
+
+/// The second stage at TC, for all hooks.
+#[classifier]
+#[inline(always)]
+fn lb_whole(ctx: TcContext) -> i32 {
+    let mut packet = SkbPacket::with_all_headers(&ctx);
+    let Some(hook) = Hook::from_role(packet.noted(Note::Hook) as u8) else {
+        return actions::classifier(&packet, Hook::UplinkIn, Err(DropReason::NoStage));
+    };
+    let outcome = pipeline::whole(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
+    conclude(&ctx, &packet, hook, outcome)
+}
+
+/// The last stage at TC: answers to the senders of what is dropped.
+#[classifier]
+#[inline(always)]
+fn lb_answer(ctx: TcContext) -> i32 {
+    let mut packet = SkbPacket::new(&ctx);
+    let hook = Hook::from_role(packet.noted(Note::Hook) as u8);
+    let reason = DropReason::told(packet.noted(Note::Reason));
+    let (Some(hook), Some(reason)) = (hook, reason) else {
+        return actions::classifier(&packet, Hook::UplinkIn, Err(DropReason::NoStage));
+    };
+    let outcome = pipeline::answer(&mut packet, &Kernel::at(ctx.as_ptr()), now(), reason);
+    actions::classifier(&packet, hook, outcome)
+}
+
+#[inline(always)]
+fn first(ctx: &TcContext, hook: Hook) -> i32 {
+    let tables = Kernel::at(ctx.as_ptr());
+    let mut packet = SkbPacket::new(ctx);
+    let outcome = pipeline::first(&mut packet, &tables, hook, now());
+    conclude(ctx, &packet, hook, outcome)
+}
+
+/// Carries an outcome out, or goes on to the stage that does.
+#[inline(always)]
+fn conclude(
+    ctx: &TcContext,
+    packet: &SkbPacket<'_>,
+    hook: Hook,
+    outcome: Result<Verdict, DropReason>,
+) -> i32 {
+    let stage = match outcome {
+        Ok(Verdict::Later(stage)) => stage,
+        Err(reason) if reason.notice().is_some() => {
+            packet.note(Note::Reason, reason as u32);
+            Stage::Answer
+        }
+        outcome => return actions::classifier(packet, hook, outcome),
+    };
+    packet.note(Note::Hook, hook as u32);
+    // SAFETY: nothing here is to be dropped.
+    unsafe { STAGES.tail_call(ctx, stage as u32) };
+    Kernel::at(ctx.as_ptr()).count(DropReason::NoStage as u32);
+    actions::classifier(packet, hook, Err(DropReason::NoStage))
 }
 
 /// Never attached: returns the kernel's jiffies to the control program, which runs it to learn how
@@ -67,14 +147,6 @@ fn lb_workload_out(ctx: TcContext) -> i32 {
 #[classifier]
 fn lb_clock(_ctx: TcContext) -> i32 {
     now().cast_signed()
-}
-
-#[inline(always)]
-fn classify(ctx: &TcContext, hook: Hook) -> i32 {
-    let tables = Kernel::at(ctx.as_ptr());
-    let mut packet = SkbPacket::new(ctx);
-    let outcome = pipeline::run(&mut packet, &tables, hook, now());
-    actions::classifier(outcome)
 }
 
 /// The lower half of the kernel's jiffies. The verifier replaces the call by a load.

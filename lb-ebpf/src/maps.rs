@@ -4,15 +4,16 @@
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray},
 };
 use lb_common::{
     addr::{Ipv4, Ipv6},
+    pipeline::Bucket,
     tables::{
-        Backend, BackendRef, Config, Device, Draft, Flow, FlowKey, FrontendKey, Neighbour, PortSet,
-        Service, ServiceCounters,
+        Backend, BackendRef, Config, Device, Draft, Flow, FlowKey, FragmentKey, Fragmented,
+        FrontendKey, Neighbour, PortSet, Service, ServiceCounters,
     },
-    verdict::COUNTERS as COUNTER_COUNT,
+    verdict::{COUNTERS as COUNTER_COUNT, Stage},
 };
 
 /// What changes while the programs run.
@@ -72,6 +73,16 @@ pub static FLOWS_V4: HashMap<FlowKey<Ipv4>, Flow<Ipv4>> =
 pub static FLOWS_V6: HashMap<FlowKey<Ipv6>, Flow<Ipv6>> =
     HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 
+/// IPv4 packets of which fragments are on their way.
+#[map]
+pub static FRAGMENTS_V4: LruHashMap<FragmentKey<Ipv4>, Fragmented> =
+    LruHashMap::with_max_entries(1, 0);
+
+/// IPv6 packets of which fragments are on their way.
+#[map]
+pub static FRAGMENTS_V6: LruHashMap<FragmentKey<Ipv6>, Fragmented> =
+    LruHashMap::with_max_entries(1, 0);
+
 /// Room for an IPv4 flow that is being begun.
 #[map]
 pub static DRAFT_V4: PerCpuArray<Draft<Ipv4>> = PerCpuArray::with_max_entries(1, 0);
@@ -83,6 +94,18 @@ pub static DRAFT_V6: PerCpuArray<Draft<Ipv6>> = PerCpuArray::with_max_entries(1,
 /// When neighbours were last asked for, see [`Neighbour`].
 #[map]
 pub static NEIGHBOURS: Array<u64> = Array::with_max_entries(Neighbour::SLOTS, 0);
+
+/// How many senders may still be answered, on each CPU.
+#[map]
+pub static ANSWERS: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);
+
+/// The stages behind the first at TC, by the numbers of [`Stage`].
+#[map]
+pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::COUNT, 0);
+
+/// The same at XDP.
+#[map]
+pub static STAGES_XDP: ProgramArray = ProgramArray::with_max_entries(Stage::COUNT, 0);
 
 /// Outcomes and events, see `lb_common::verdict`.
 #[map]

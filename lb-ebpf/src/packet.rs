@@ -7,11 +7,13 @@ use core::marker::PhantomData;
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
-    helpers::generated::{bpf_l4_csum_replace, bpf_skb_pull_data},
+    helpers::generated::{
+        bpf_l4_csum_replace, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data,
+    },
     programs::{TcContext, XdpContext},
 };
 use lb_common::{
-    packet::{L4Change, Packet},
+    packet::{L4Change, Packet, Settled},
     verdict::DropReason,
     wire::{EtherType, Header, L4, Tcp, Udp},
 };
@@ -25,6 +27,24 @@ pub struct XdpPacket<'a> {
 pub struct SkbPacket<'a> {
     skb: *mut __sk_buff,
     _ctx: PhantomData<&'a TcContext>,
+}
+
+/// How many bytes of a packet hold all its headers, with extensions and what an ICMP message quotes.
+const ALL_HEADERS: u32 = 256;
+
+/// What stages note for later ones, and in which word of the context (`cb`).
+#[derive(Clone, Copy)]
+pub enum Note {
+    /// The hook's number.
+    Hook = 0,
+    /// The drop's number; within a stage, see [`Packet::settle`].
+    Reason = 1,
+    /// How long the packet might have been.
+    Mtu = 2,
+    /// Within a stage, see [`Packet::settle`].
+    Second = 3,
+    /// See there.
+    Third = 4,
 }
 
 /// The header `offset` bytes into the packet, if it ends within it.
@@ -75,6 +95,24 @@ impl Packet for XdpPacket<'_> {
     fn ifindex(&self) -> u32 {
         self.ctx.ingress_ifindex() as u32
     }
+
+    #[inline(always)]
+    fn cut(&mut self, _: u32) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, _: u32) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn note_mtu(&self, _: u32) {}
+
+    #[inline(always)]
+    fn mtu(&self) -> u32 {
+        0
+    }
 }
 
 impl<'a> SkbPacket<'a> {
@@ -84,13 +122,41 @@ impl<'a> SkbPacket<'a> {
     pub fn new(ctx: &'a TcContext) -> Self {
         let packet = Self { skb: ctx.skb.skb, _ctx: PhantomData };
         let needed = if packet.field_protocol() == EtherType::IPV6.to_wire() { 74 } else { 54 };
-        let linear = (packet.data_end() - packet.data()) as u32;
-        if linear < needed && linear < packet.len() {
+        packet.make_linear(needed);
+        packet
+    }
+
+    /// The same with all headers that there may be.
+    #[inline(always)]
+    pub fn with_all_headers(ctx: &'a TcContext) -> Self {
+        let packet = Self { skb: ctx.skb.skb, _ctx: PhantomData };
+        let len = packet.len();
+        packet.make_linear(if len < ALL_HEADERS { len } else { ALL_HEADERS });
+        packet
+    }
+
+    #[inline(always)]
+    fn make_linear(&self, needed: u32) {
+        let linear = (self.data_end() - self.data()) as u32;
+        if linear < needed && linear < self.len() {
             // A packet that is too short all the same fails at the bounds checks.
             // SAFETY: the program's own context; pointers into the packet don't exist yet.
-            unsafe { bpf_skb_pull_data(packet.skb, needed) };
+            unsafe { bpf_skb_pull_data(self.skb, needed) };
         }
-        packet
+    }
+
+    /// Notes something for a later stage, which is another program that sees the same self.
+    #[inline(always)]
+    pub fn note(&self, what: Note, value: u32) {
+        // SAFETY: the program's own context; a word of it that programs may write.
+        unsafe { core::ptr::write_volatile(&raw mut (*self.skb).cb[what as usize], value) }
+    }
+
+    /// What was noted.
+    #[inline(always)]
+    pub fn noted(&self, what: Note) -> u32 {
+        // SAFETY: the program's own context.
+        unsafe { core::ptr::read_volatile(&raw const (*self.skb).cb[what as usize]) }
     }
 
     #[inline(always)]
@@ -144,6 +210,36 @@ impl Packet for SkbPacket<'_> {
     fn ifindex(&self) -> u32 {
         // SAFETY: the program's own context.
         unsafe { (*self.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, len: u32) -> bool {
+        // SAFETY: the program's own context; no references into the packet exist.
+        unsafe { bpf_skb_change_tail(self.skb, len, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, bytes: u32) -> bool {
+        // SAFETY: the program's own context; no references into the packet exist.
+        unsafe { bpf_skb_change_head(self.skb, bytes, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn settle(&self, Settled(first, second, third): Settled) -> Settled {
+        self.note(Note::Reason, first);
+        self.note(Note::Second, second);
+        self.note(Note::Third, third);
+        Settled(self.noted(Note::Reason), self.noted(Note::Second), self.noted(Note::Third))
+    }
+
+    #[inline(always)]
+    fn note_mtu(&self, mtu: u32) {
+        self.note(Note::Mtu, mtu);
+    }
+
+    #[inline(always)]
+    fn mtu(&self) -> u32 {
+        self.noted(Note::Mtu)
     }
 
     /// The kernel's helper fixes the checksum, because it knows whether there is one yet: packets

@@ -12,17 +12,17 @@ use lb_common::{
     hook::Scope,
     pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
-        BackendRef, Device, Draft, Egress, Flow, FlowKey, FrontendKey, PortSet, Selection,
-        SnatPorts,
+        BackendRef, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, FrontendKey,
+        PortSet, Selection, SnatPorts,
     },
 };
 
 use crate::{
     fib,
     maps::{
-        BACKEND_PORTS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6,
-        FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS, NEW_FLOWS_V4, NEW_FLOWS_V6,
-        SERVICE_STATS, SERVICES, SLOTS,
+        ANSWERS, BACKEND_PORTS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4,
+        FLOWS_V6, FRAGMENTS_V4, FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6,
+        NEIGHBOURS, NEW_FLOWS_V4, NEW_FLOWS_V6, SERVICE_STATS, SERVICES, SLOTS,
     },
 };
 
@@ -145,6 +145,14 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn may_answer(&self, now: u32, price: u32) -> bool {
+        ANSWERS.get_ptr_mut(0).is_some_and(|bucket| {
+            // SAFETY: this CPU's own.
+            unsafe { (*bucket).take(now, config!(touch_interval), config!(answers), price) }
+        })
+    }
+
+    #[inline(always)]
     fn count(&self, counter: u32) {
         if let Some(counter) = COUNTERS.get_ptr_mut(counter) {
             // SAFETY: this CPU's own number.
@@ -177,6 +185,7 @@ trait KernelFamily: fib::FibFamily + lb_common::pipeline::Family + 'static {
     fn frontends() -> &'static HashMap<FrontendKey<Self>, u32>;
     fn new_flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>>;
     fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>>;
+    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragmented>;
     fn drafts() -> &'static PerCpuArray<Draft<Self>>;
     fn of_backend(address: Ipv6) -> Self;
 }
@@ -195,6 +204,11 @@ impl KernelFamily for Ipv4 {
     #[inline(always)]
     fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>> {
         &FLOWS_V4
+    }
+
+    #[inline(always)]
+    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragmented> {
+        &FRAGMENTS_V4
     }
 
     #[inline(always)]
@@ -222,6 +236,11 @@ impl KernelFamily for Ipv6 {
     #[inline(always)]
     fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>> {
         &FLOWS_V6
+    }
+
+    #[inline(always)]
+    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragmented> {
+        &FRAGMENTS_V6
     }
 
     #[inline(always)]
@@ -257,14 +276,33 @@ impl<A: KernelFamily> FamilyTables<A> for Kernel {
 
     #[inline(always)]
     fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
-        if let Some(flow) = A::flows().get_ptr_mut(key) {
-            // SAFETY: an entry of a map that isn't preallocated stays until the program ends.
-            return Some(unsafe { FlowRef::new(flow, Generation::Established) });
+        if let Some(flow) = self.find_established(key) {
+            return Some(flow);
         }
         let flow = A::new_flows().get_ptr_mut(key)?;
         // SAFETY: the memory stays; that the entry may be given to another flow meanwhile, if it
         // is the very one to be evicted now, is what the second generation is there for.
         Some(unsafe { FlowRef::new(flow, Generation::New) })
+    }
+
+    #[inline(always)]
+    fn find_established(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
+        let flow = A::flows().get_ptr_mut(key)?;
+        // SAFETY: an entry of a map that isn't preallocated stays until the program ends.
+        Some(unsafe { FlowRef::new(flow, Generation::Established) })
+    }
+
+    #[inline(always)]
+    fn fragmented(&self, key: &FragmentKey<A>) -> Option<Fragmented> {
+        // SAFETY: a pointer into the map's memory, which stays; should the entry be another packet's a
+        // moment later, this fragment goes astray, as it would have without an entry.
+        A::fragments().get_ptr(key).map(|first| unsafe { *first })
+    }
+
+    #[inline(always)]
+    fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
+        // Without an entry the others are left alone: what is to happen when there is no room.
+        let _ = A::fragments().insert(key, first, u64::from(BPF_ANY));
     }
 
     #[inline(always)]

@@ -7,7 +7,10 @@
 use std::{collections::BTreeSet, path::PathBuf, process};
 
 use anyhow::{Context as _, Result};
-use lb_common::tables::{Device, DeviceRole};
+use lb_common::{
+    pipeline::Bucket,
+    tables::{Device, DeviceRole},
+};
 
 use crate::{
     compile::{self, NodeFacts},
@@ -340,7 +343,13 @@ fn settings(tables: &Tables, clock: Clock) -> Result<Settings> {
     let snat_ports =
         devices::snat_ports(sysctls.local_ports, node_ports, &sysctls.reserved_ports)
             .context("net.ipv4.ip_local_port_range and ip_local_reserved_ports leave no ports for source NAT; make one of them smaller")?;
-    Ok(Settings { snat_ports, graduate_udp: true, touch_interval: clock.hz, hash_key })
+    Ok(Settings {
+        snat_ports,
+        graduate_udp: true,
+        touch_interval: clock.hz,
+        answers: Bucket::SIZE,
+        hash_key,
+    })
 }
 
 fn report(outcome: Result<()>, what: &'static str) {

@@ -233,16 +233,6 @@ fn udp_of_a_removed_endpoint_moves_with_the_next_packet() -> Result<()> {
 }
 
 #[test]
-fn a_service_without_endpoints_answers_nobody_and_is_counted() -> Result<()> {
-    let bed = Bed::start(Cluster::start()?, &[], &[])?;
-    assert!(
-        request(bed.cluster.pod(1, 3), Protocol::Tcp, cluster_ip(Family::V4), BRIEFLY).is_err()
-    );
-    assert!(bed.lb.counter("drop_no_backend")? > 0);
-    Ok(())
-}
-
-#[test]
 fn a_pod_that_appears_is_served_without_a_restart() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &BACKENDS, &["--workload", "veth-late*"])?;
     let client = bed.cluster.pod(1, 3);

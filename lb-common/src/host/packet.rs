@@ -1,6 +1,7 @@
 //! A packet in a vector.
 
 use alloc::vec::Vec;
+use core::{cell::Cell, iter};
 
 extern crate alloc;
 
@@ -15,12 +16,13 @@ pub struct HostPacket<const COMPLETE: bool> {
     pub ifindex: u32,
     /// Payload bytes of each segment, if it is to be cut up, else 0.
     pub segment_payload: u32,
+    mtu: Cell<u32>,
 }
 
 impl<const COMPLETE: bool> HostPacket<COMPLETE> {
     /// A frame at an interface.
     pub fn new(frame: Vec<u8>, ifindex: u32) -> Self {
-        Self { frame, ifindex, segment_payload: 0 }
+        Self { frame, ifindex, segment_payload: 0, mtu: Cell::new(0) }
     }
 }
 
@@ -49,5 +51,24 @@ impl<const COMPLETE: bool> Packet for HostPacket<COMPLETE> {
 
     fn ifindex(&self) -> u32 {
         self.ifindex
+    }
+
+    fn cut(&mut self, len: u32) -> bool {
+        let fits = len <= Packet::len(self);
+        self.frame.truncate(len as usize);
+        fits
+    }
+
+    fn grow(&mut self, bytes: u32) -> bool {
+        self.frame.splice(0..0, iter::repeat_n(0, bytes as usize));
+        true
+    }
+
+    fn note_mtu(&self, mtu: u32) {
+        self.mtu.set(mtu);
+    }
+
+    fn mtu(&self) -> u32 {
+        self.mtu.get()
     }
 }

@@ -13,10 +13,10 @@ use crate::{
     addr::{Ipv4, Ipv6, Port},
     hash,
     hook::Scope,
-    pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
+    pipeline::{Bucket, Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
-        Backend, BackendRef, Config, Device, Draft, Egress, Flow, FlowKey, FrontendKey, Selection,
-        Service, ServiceCounters, SnatPorts,
+        Backend, BackendRef, Config, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented,
+        FrontendKey, Selection, Service, ServiceCounters, SnatPorts,
     },
 };
 
@@ -33,6 +33,7 @@ pub struct FamilyState<A> {
     /// The kernel's routing table, by destination.
     pub routes: Routes<A>,
     draft: Option<Box<UnsafeCell<Draft<A>>>>,
+    fragments: RefCell<BTreeMap<FragmentKey<A>, Fragmented>>,
     new: Entries<A>,
     established: Entries<A>,
 }
@@ -59,6 +60,7 @@ pub struct HostTables {
     /// How many entries the first generation takes, in each family.
     pub new_limit: usize,
     neighbours: RefCell<BTreeMap<u32, u64>>,
+    bucket: Cell<Bucket>,
     counters: RefCell<BTreeMap<u32, u64>>,
     service_counters: RefCell<BTreeMap<u32, ServiceCounters>>,
     lookups: Cell<u32>,
@@ -70,7 +72,12 @@ impl HostTables {
         Self {
             established_limit: 1 << 16,
             new_limit: 1 << 16,
-            config: Config { epoch: 1, touch_interval: 250, ..Config::default() },
+            config: Config {
+                epoch: 1,
+                touch_interval: 250,
+                answers: Bucket::SIZE,
+                ..Config::default()
+            },
             v4: FamilyState::new(),
             v6: FamilyState::new(),
             ..Self::default()
@@ -163,6 +170,20 @@ impl<A: HostFamily> FamilyTables<A> for HostTables {
             self.looked_up();
             FamilyState::handle(&state.new, key, Generation::New)
         })
+    }
+
+    fn find_established(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
+        self.looked_up();
+        FamilyState::handle(&A::state(self).established, key, Generation::Established)
+    }
+
+    fn fragmented(&self, key: &FragmentKey<A>) -> Option<Fragmented> {
+        self.looked_up();
+        A::state(self).fragments.borrow().get(key).copied()
+    }
+
+    fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
+        A::state(self).fragments.borrow_mut().insert(*key, *first);
     }
 
     fn draft(&self) -> Option<NonNull<Draft<A>>> {
@@ -275,6 +296,13 @@ impl Tables for HostTables {
 
     fn set_neighbour(&self, slot: u32, word: u64) {
         self.neighbours.borrow_mut().insert(slot, word);
+    }
+
+    fn may_answer(&self, now: u32, price: u32) -> bool {
+        let mut bucket = self.bucket.get();
+        let may = bucket.take(now, self.config.touch_interval, self.config.answers, price);
+        self.bucket.set(bucket);
+        may
     }
 
     fn count(&self, counter: u32) {

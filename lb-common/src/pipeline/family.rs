@@ -1,12 +1,16 @@
 //! The two address families, as far as their headers differ.
 
+use super::parse::{CUT_SHORT, Parsed, Unparsed};
 use crate::{
     addr::{Address, Ipv4, Ipv6},
     checksum::Delta,
     packet::Packet,
     tables::Device,
     verdict::{DropReason, PassReason},
-    wire::{Ethernet, Ipv4Header, Ipv6Header, L4},
+    wire::{
+        EtherType, Ethernet, Extension, FragmentHeader, IcmpKind, Ipv4Header, Ipv6Header, L4,
+        Protocol,
+    },
 };
 
 /// What the IP header said.
@@ -24,7 +28,36 @@ pub struct Ip<A> {
     pub l4_len: u16,
     /// Time to live, or hop limit.
     pub ttl: u8,
+    /// Whether all of the packet is here.
+    pub part: Part,
+    /// What the packet's parts have in common.
+    pub identification: u32,
 }
+
+/// Which part of a packet a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The first fragment, which has the transport's header.
+    First,
+    /// One that has not.
+    Later,
+}
+
+impl Part {
+    #[inline(always)]
+    const fn of(is_later: bool, has_more: bool) -> Self {
+        match (is_later, has_more) {
+            (true, _) => Self::Later,
+            (false, true) => Self::First,
+            (false, false) => Self::Whole,
+        }
+    }
+}
+
+/// How many extension headers are walked.
+const EXTENSIONS: usize = 6;
 
 /// New addresses for an IP header.
 #[derive(Clone, Copy)]
@@ -39,6 +72,9 @@ pub struct IpChange<A> {
     pub forwarded: bool,
 }
 
+/// For what is neither TCP nor UDP.
+const OTHER_PROTOCOL: Unparsed = Unparsed::Pass(PassReason::Protocol);
+
 /// Where the IP header begins.
 pub const L3_AT: usize = Ethernet::LEN;
 
@@ -46,28 +82,81 @@ pub const L3_AT: usize = Ethernet::LEN;
 pub trait Family: Address {
     /// The version of IP.
     const VERSION: u32;
+    /// What a frame with it says that it carries.
+    const ETHER_TYPE: EtherType;
+    /// Length of the header without options in bytes.
+    const HEADER_LEN: usize;
+    /// Its control protocol.
+    const ICMP: Protocol;
+    /// Whether that protocol's checksum covers the addresses.
+    const ICMP_HAS_PSEUDO_HEADER: bool;
+    /// Nobody listens at this port.
+    const PORT_UNREACHABLE: IcmpKind;
+    /// The time to live is over.
+    const TIME_EXCEEDED: IcmpKind;
+    /// The packet is longer than what can be forwarded; with the length that can.
+    const TOO_BIG: IcmpKind;
     /// Reads the IP header.
-    fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, PassReason>;
+    fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed>;
+    /// Reads it with whatever may be between it and the transport.
+    fn read_whole<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed>;
     /// Writes the IP header.
     fn write<P: Packet>(packet: &mut P, change: IpChange<Self>) -> Result<(), DropReason>;
+    /// Turns the header of a packet around, with this length behind it and its options.
+    fn turn<P: Packet>(packet: &mut P, parsed: &Parsed<Self>, l4_len: u16) -> Option<()>;
+    /// Writes the header of a packet of our own, with this length behind it.
+    fn put<P: Packet>(
+        packet: &mut P,
+        source: Self,
+        destination: Self,
+        protocol: Protocol,
+        l4_len: u16,
+    ) -> Option<()>;
     /// The address for SNAT out of a device; `None`: it has none.
     fn snat_source(device: &Device) -> Option<Self>;
 }
 
 impl Family for Ipv4 {
     const VERSION: u32 = 4;
+    const ETHER_TYPE: EtherType = EtherType::IPV4;
+    const HEADER_LEN: usize = Ipv4Header::LEN;
+    const ICMP: Protocol = Protocol::ICMP;
+    const ICMP_HAS_PSEUDO_HEADER: bool = false;
+    const PORT_UNREACHABLE: IcmpKind = IcmpKind::new(3, 3);
+    const TIME_EXCEEDED: IcmpKind = IcmpKind::new(11, 0);
+    const TOO_BIG: IcmpKind = IcmpKind::new(3, 4);
 
     #[inline(always)]
-    fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, PassReason> {
-        let header = packet.header::<Ipv4Header>(L3_AT).ok_or(PassReason::NotIp)?;
-        let header_len = header.header_len().ok_or(PassReason::NotIp)?;
+    fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed> {
+        let header = packet.header::<Ipv4Header>(L3_AT).ok_or(CUT_SHORT)?;
+        let header_len = header.header_len().ok_or(CUT_SHORT)?;
         if header.is_fragment() {
-            return Err(PassReason::Fragment);
+            return Err(Unparsed::Odd);
         }
         Ok(Ip {
             source: header.source(),
             destination: header.destination(),
-            l4: L4::of(header.protocol()).ok_or(PassReason::Protocol)?,
+            l4: L4::of(header.protocol()).ok_or(OTHER_PROTOCOL)?,
+            part: Part::Whole,
+            identification: 0,
+            l4_at: L3_AT + header_len,
+            #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
+            l4_len: header.total_len().saturating_sub(header_len as u16),
+            ttl: header.ttl(),
+        })
+    }
+
+    #[inline(always)]
+    fn read_whole<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed> {
+        let header = packet.header::<Ipv4Header>(L3_AT).ok_or(CUT_SHORT)?;
+        let header_len = header.header_len().ok_or(CUT_SHORT)?;
+        let protocol = header.protocol();
+        Ok(Ip {
+            source: header.source(),
+            destination: header.destination(),
+            l4: L4::of(protocol).ok_or(OTHER_PROTOCOL)?,
+            part: Part::of(header.is_later_fragment(), header.has_more_fragments()),
+            identification: u32::from(header.identification()) | u32::from(protocol.0) << 16,
             l4_at: L3_AT + header_len,
             #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
             l4_len: header.total_len().saturating_sub(header_len as u16),
@@ -86,6 +175,28 @@ impl Family for Ipv4 {
     }
 
     #[inline(always)]
+    fn turn<P: Packet>(packet: &mut P, parsed: &Parsed<Self>, l4_len: u16) -> Option<()> {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
+        let header_len = (parsed.l4_at - L3_AT) as u16;
+        packet.header_mut::<Ipv4Header>(L3_AT)?.turn(header_len + l4_len);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn put<P: Packet>(
+        packet: &mut P,
+        source: Self,
+        destination: Self,
+        protocol: Protocol,
+        l4_len: u16,
+    ) -> Option<()> {
+        let header = packet.header_mut::<Ipv4Header>(L3_AT)?;
+        #[expect(clippy::cast_possible_truncation, reason = "20")]
+        header.fill(Self::HEADER_LEN as u16 + l4_len, protocol, source, destination);
+        Some(())
+    }
+
+    #[inline(always)]
     fn snat_source(device: &Device) -> Option<Self> {
         (device.snat_v4 != Self::default()).then_some(device.snat_v4)
     }
@@ -93,21 +204,88 @@ impl Family for Ipv4 {
 
 impl Family for Ipv6 {
     const VERSION: u32 = 6;
+    const ETHER_TYPE: EtherType = EtherType::IPV6;
+    const HEADER_LEN: usize = Ipv6Header::LEN;
+    const ICMP: Protocol = Protocol::ICMPV6;
+    const ICMP_HAS_PSEUDO_HEADER: bool = true;
+    const PORT_UNREACHABLE: IcmpKind = IcmpKind::new(1, 4);
+    const TIME_EXCEEDED: IcmpKind = IcmpKind::new(3, 0);
+    const TOO_BIG: IcmpKind = IcmpKind::new(2, 0);
 
     #[inline(always)]
-    fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, PassReason> {
-        let header = packet.header::<Ipv6Header>(L3_AT).ok_or(PassReason::NotIp)?;
+    fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed> {
+        let header = packet.header::<Ipv6Header>(L3_AT).ok_or(CUT_SHORT)?;
         if !header.is_version_6() {
-            return Err(PassReason::NotIp);
+            return Err(CUT_SHORT);
+        }
+        let next = header.next_header();
+        if let Protocol::HOP_BY_HOP
+        | Protocol::ROUTING
+        | Protocol::FRAGMENT
+        | Protocol::DESTINATION_OPTIONS = next
+        {
+            return Err(Unparsed::Odd);
         }
         Ok(Ip {
             source: header.source(),
             destination: header.destination(),
-            l4: L4::of(header.next_header()).ok_or(PassReason::Protocol)?,
+            l4: L4::of(next).ok_or(OTHER_PROTOCOL)?,
+            part: Part::Whole,
+            identification: 0,
             l4_at: L3_AT + Ipv6Header::LEN,
             l4_len: header.payload_len(),
             ttl: header.hop_limit(),
         })
+    }
+
+    /// What says that the packet is to make another stop first, or is longer than we walk, passes.
+    #[inline(always)]
+    fn read_whole<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed> {
+        let header = packet.header::<Ipv6Header>(L3_AT).ok_or(CUT_SHORT)?;
+        if !header.is_version_6() {
+            return Err(CUT_SHORT);
+        }
+        let mut ip = Ip {
+            source: header.source(),
+            destination: header.destination(),
+            l4: L4::Tcp,
+            part: Part::Whole,
+            identification: 0,
+            l4_at: L3_AT + Ipv6Header::LEN,
+            l4_len: header.payload_len(),
+            ttl: header.hop_limit(),
+        };
+        let mut next = header.next_header();
+        for _ in 0..EXTENSIONS {
+            let length = match next {
+                Protocol::HOP_BY_HOP | Protocol::ROUTING | Protocol::DESTINATION_OPTIONS => {
+                    let extension = packet.header::<Extension>(ip.l4_at).ok_or(CUT_SHORT)?;
+                    if next == Protocol::ROUTING && extension.segments_left() != 0 {
+                        return Err(OTHER_PROTOCOL);
+                    }
+                    next = extension.next();
+                    extension.len()
+                }
+                Protocol::FRAGMENT => {
+                    let fragment = packet.header::<FragmentHeader>(ip.l4_at).ok_or(CUT_SHORT)?;
+                    ip.part = Part::of(fragment.is_later(), fragment.has_more());
+                    ip.identification = fragment.identification();
+                    next = fragment.next();
+                    FragmentHeader::LEN
+                }
+                _ => break,
+            };
+            ip.l4_at += length;
+            #[expect(clippy::cast_possible_truncation, reason = "at most 2048")]
+            let length = length as u16;
+            ip.l4_len = ip.l4_len.saturating_sub(length);
+            if let Part::Later = ip.part {
+                // What comes now is the middle of something.
+                return Ok(ip);
+            }
+        }
+        ip.l4 = L4::of(next).ok_or(OTHER_PROTOCOL)?;
+        Ok(ip)
     }
 
     #[inline(always)]
@@ -118,6 +296,24 @@ impl Family for Ipv6 {
             header.decrement_hop_limit();
         }
         Ok(())
+    }
+
+    #[inline(always)]
+    fn turn<P: Packet>(packet: &mut P, _: &Parsed<Self>, l4_len: u16) -> Option<()> {
+        packet.header_mut::<Ipv6Header>(L3_AT)?.turn(l4_len);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn put<P: Packet>(
+        packet: &mut P,
+        source: Self,
+        destination: Self,
+        protocol: Protocol,
+        l4_len: u16,
+    ) -> Option<()> {
+        packet.header_mut::<Ipv6Header>(L3_AT)?.fill(l4_len, protocol, source, destination);
+        Some(())
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@
 //! uninit stack") the verifier refuses that: "invalid read from stack R10 off=-216 size=4". Hence the
 //! number is kept apart from the fate, and in memory: [`Interface`]. May go with the last such kernel.
 
-use crate::verdict::{PassReason, Verdict};
+use crate::verdict::{PassReason, Stage, Verdict};
 
 /// A [`Verdict`] without the interface.
 #[derive(Clone, Copy)]
@@ -19,6 +19,8 @@ pub enum Fate {
     Transmit,
     /// Translated, out of the [`Interface`]; the kernel finds the neighbour.
     Resolve,
+    /// To be gone on with by another stage.
+    Later(Stage),
 }
 
 /// Index of the interface that a packet leaves by.
@@ -54,6 +56,7 @@ impl Fate {
             Self::Stack => Verdict::Stack.counter(),
             Self::Transmit => Verdict::Transmit(0).counter(),
             Self::Resolve => Verdict::Resolve(0).counter(),
+            Self::Later(stage) => Verdict::Later(stage).counter(),
         }
     }
 
@@ -65,6 +68,7 @@ impl Fate {
             Self::Stack => Verdict::Stack,
             Self::Transmit => Verdict::Transmit(interface.get()),
             Self::Resolve => Verdict::Resolve(interface.get()),
+            Self::Later(stage) => Verdict::Later(stage),
         }
     }
 }

@@ -170,6 +170,14 @@ pub enum Judgement<A> {
     None,
 }
 
+/// Whether a packet just follows its flow: the backend is there, and it is no SYN that may begin
+/// another.
+#[inline(always)]
+pub fn simply_goes<A: Family, T: Tables>(tables: &T, parsed: &Parsed<A>, flow: FlowRef<A>) -> bool {
+    let backend = flow.backend();
+    tables.backend_generation(backend.id) == backend.generation && !parsed.flags.opens()
+}
+
 /// Finds the flow of a packet and judges whether it still goes.
 ///
 /// A SYN on a closed flow begins another. When the backend is gone, UDP and SYNs begin another;

@@ -5,10 +5,15 @@
 //!                             └ miss → frontend → choose → begin ┘
 //! ```
 //!
-//! The files are named after these steps. Everything here is generic over the [`Packet`] and the
-//! [`Tables`]; the entry points of lb-ebpf and the tests call [`run`]. Nothing here knows what a
-//! verdict means to XDP or TC.
+//! It has stages, because hits must be short and everything together is long. [`first`] is the upper
+//! line for established flows and ordinary headers. What it can't decide goes to [`whole`], which is
+//! all of the above; what is dropped and deserves an answer goes to [`answer`]. In the kernel each is a
+//! program, and the next one is reached by a tail call; [`run`] goes through them in one call.
+//!
+//! The files are named after the steps. Everything here is generic over the [`Packet`] and the
+//! [`Tables`]. Nothing here knows what a verdict means to XDP or TC.
 
+mod answer;
 mod begin;
 mod choose;
 mod family;
@@ -21,6 +26,7 @@ mod rewrite;
 mod tables;
 mod way_out;
 
+pub use answer::{Bucket, answer};
 pub use family::Family;
 pub use flow::{FlowRef, Generation};
 pub use tables::{Claim, FamilyTables, Route, RouteQuery, Tables};
@@ -30,46 +36,117 @@ use crate::{
     hook::Hook,
     packet::Packet,
     tables::FlowKey,
-    verdict::{DropReason, PassReason, Verdict},
+    verdict::{DropReason, PassReason, Stage, Verdict},
     wire::{EtherType, Ethernet},
 };
+use family::Part;
 use fate::{Fate, Interface};
 use flow::Judgement;
-use parse::Parsed;
+use parse::{Parsed, Unparsed};
 
-/// Processes a packet and counts what became of it. `now` is in jiffies.
-#[inline(always)]
+/// Goes through all stages, as the kernel's programs do by tail calls. `now` is in jiffies.
 pub fn run<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     hook: Hook,
     now: u32,
 ) -> Result<Verdict, DropReason> {
-    let mut interface = Interface::none();
-    let outcome = process(packet, tables, hook, now, &mut interface);
-    tables.count(match outcome {
-        Ok(fate) => fate.counter(),
-        Err(reason) => reason as u32,
-    });
-    Ok(outcome?.verdict(&interface))
+    let mut outcome = first(packet, tables, hook, now);
+    if let Ok(Verdict::Later(Stage::Whole)) = outcome {
+        outcome = whole(packet, tables, hook, now);
+    }
+    match outcome {
+        Err(reason) if reason.notice().is_some() => answer(packet, tables, now, reason),
+        outcome => outcome,
+    }
 }
 
-/// Processes a packet.
+/// The first stage: established flows with ordinary headers, and what is none of ours. Counts what
+/// became of the packet, unless that is for a later stage to say.
 #[inline(always)]
-fn process<P: Packet, T: Tables>(
+pub fn first<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+) -> Result<Verdict, DropReason> {
+    let mut interface = Interface::none();
+    let outcome = match ether_type(packet) {
+        Some(EtherType::IPV4) => hit::<Ipv4, P, T>(packet, tables, hook, now, &mut interface),
+        Some(EtherType::IPV6) => hit::<Ipv6, P, T>(packet, tables, hook, now, &mut interface),
+        _ => Ok(Fate::Pass(PassReason::NotIp)),
+    };
+    conclude::<P, T>(tables, outcome, &interface)
+}
+
+/// The second stage: the whole way. Counts what became of the packet.
+#[inline(always)]
+pub fn whole<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+) -> Result<Verdict, DropReason> {
+    let mut interface = Interface::none();
+    let outcome = match ether_type(packet) {
+        Some(EtherType::IPV4) => translate::<Ipv4, P, T>(packet, tables, hook, now, &mut interface),
+        Some(EtherType::IPV6) => translate::<Ipv6, P, T>(packet, tables, hook, now, &mut interface),
+        _ => Ok(Fate::Pass(PassReason::NotIp)),
+    };
+    conclude::<P, T>(tables, outcome, &interface)
+}
+
+#[inline(always)]
+fn ether_type<P: Packet>(packet: &P) -> Option<EtherType> {
+    Some(packet.header::<Ethernet>(0)?.ether_type())
+}
+
+/// Counts an outcome. Where not every packet can be finished, those that deserve an answer are left
+/// to the hook that can give it.
+#[inline(always)]
+fn conclude<P: Packet, T: Tables>(
+    tables: &T,
+    outcome: Result<Fate, DropReason>,
+    interface: &Interface,
+) -> Result<Verdict, DropReason> {
+    let outcome = match outcome {
+        Err(reason) if !P::COMPLETE && reason.notice().is_some() => {
+            Ok(Fate::Pass(PassReason::Declined))
+        }
+        outcome => outcome,
+    };
+    match outcome {
+        Ok(Fate::Later(stage)) => return Ok(Verdict::Later(stage)),
+        Ok(fate) => tables.count(fate.counter()),
+        Err(reason) => tables.count(reason as u32),
+    }
+    Ok(outcome?.verdict(interface))
+}
+
+/// Translates a packet of an established flow.
+#[inline(always)]
+fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     packet: &mut P,
     tables: &T,
     hook: Hook,
     now: u32,
     interface: &mut Interface,
 ) -> Result<Fate, DropReason> {
-    let Some(ethernet) = packet.header::<Ethernet>(0) else {
-        return Ok(Fate::Pass(PassReason::NotIp));
+    let parsed: Parsed<A> = match parse::ordinary(packet) {
+        Ok(parsed) => parsed,
+        Err(Unparsed::Pass(reason)) => return Ok(Fate::Pass(reason)),
+        Err(Unparsed::Odd) if P::COMPLETE => return Ok(Fate::Later(Stage::Whole)),
+        Err(Unparsed::Odd) => return Ok(Fate::Pass(PassReason::Declined)),
     };
-    match ethernet.ether_type() {
-        EtherType::IPV4 => translate::<Ipv4, P, T>(packet, tables, hook, now, interface),
-        EtherType::IPV6 => translate::<Ipv6, P, T>(packet, tables, hook, now, interface),
-        _ => Ok(Fate::Pass(PassReason::NotIp)),
+    if !ours::may_be_ours(tables, hook, &parsed) {
+        return Ok(Fate::Pass(PassReason::NotOurs));
+    }
+    let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
+    match tables.find_established(&key) {
+        Some(flow) if flow::simply_goes(tables, &parsed, flow) => {
+            carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
+        }
+        _ => Ok(Fate::Later(Stage::Whole)),
     }
 }
 
@@ -82,9 +159,12 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     now: u32,
     interface: &mut Interface,
 ) -> Result<Fate, DropReason> {
-    let parsed: Parsed<A> = match parse::parse(packet) {
+    let parsed =
+        if P::COMPLETE { parse::whole(packet, tables, hook, now) } else { parse::ordinary(packet) };
+    let parsed: Parsed<A> = match parsed {
         Ok(parsed) => parsed,
-        Err(reason) => return Ok(Fate::Pass(reason)),
+        Err(Unparsed::Pass(reason)) => return Ok(Fate::Pass(reason)),
+        Err(Unparsed::Odd) => return Ok(Fate::Pass(PassReason::Declined)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
         return Ok(Fate::Pass(PassReason::NotOurs));
@@ -110,6 +190,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             }
         }
     };
+    parse::remember_first(tables, hook, now, &parsed);
     carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
 }
 
@@ -138,7 +219,10 @@ fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     }
     tables.count_service(flow.service(), packet.len());
     rewrite::rewrite(packet, parsed, flow, fate)?;
-    // Last, because a flow that graduates leaves the entry that the handle points to.
-    flow::note(tables, hook, parsed, key, flow);
+    // Last, because a flow that graduates leaves the entry that the handle points to. What was said is
+    // said by first fragments.
+    if parsed.part != Part::Later {
+        flow::note(tables, hook, parsed, key, flow);
+    }
     Ok(fate)
 }

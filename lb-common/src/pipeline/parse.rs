@@ -1,11 +1,16 @@
 //! From a frame to the tuple that identifies its flow.
 
-use super::family::Family;
+use super::{
+    FamilyTables, Tables,
+    family::{Family, Ip, Part},
+};
 use crate::{
     addr::Port,
-    packet::Packet,
+    hook::Hook,
+    packet::{Packet, Settled},
+    tables::{FragmentKey, Fragmented},
     verdict::PassReason,
-    wire::{L4, Tcp, TcpFlags, Udp},
+    wire::{L4, Protocol, Tcp, TcpFlags, Udp},
 };
 
 /// What the pipeline needs to know of a packet.
@@ -19,8 +24,13 @@ pub struct Parsed<A> {
     pub l4: L4,
     /// Where its header begins, in bytes from the frame's beginning.
     pub l4_at: usize,
+    /// Bytes from there on that the IP header speaks of.
+    pub l4_len: u16,
     /// Time to live, or hop limit.
     pub ttl: u8,
+    /// Which part of the packet it is.
+    pub part: Part,
+    identification: u32,
     /// TCP's control bits; none for UDP.
     pub flags: TcpFlags,
     /// TCP's sequence number.
@@ -32,6 +42,27 @@ pub struct Parsed<A> {
 }
 
 impl<A: Copy> Parsed<A> {
+    /// What the IP header says, and no ports.
+    #[inline(always)]
+    fn of(ip: Ip<A>) -> Self {
+        Self {
+            source: ip.source,
+            destination: ip.destination,
+            source_port: Port::default(),
+            destination_port: Port::default(),
+            l4: ip.l4,
+            l4_at: ip.l4_at,
+            l4_len: ip.l4_len,
+            ttl: ip.ttl,
+            part: ip.part,
+            identification: ip.identification,
+            flags: TcpFlags(0),
+            sequence: 0,
+            acknowledgment: 0,
+            l4_header_len: Udp::LEN,
+        }
+    }
+
     /// Source address and port.
     #[inline(always)]
     pub const fn source(&self) -> (A, Port) {
@@ -45,42 +76,141 @@ impl<A: Copy> Parsed<A> {
     }
 }
 
-/// Reads the headers. A packet that is cut short is nobody's business here: it passes.
+/// For headers that are cut short.
+pub const CUT_SHORT: Unparsed = Unparsed::Pass(PassReason::NotIp);
+
+/// Why a packet has no tuple.
+#[derive(Clone, Copy)]
+pub enum Unparsed {
+    /// It is none that is translated.
+    Pass(PassReason),
+    /// Its headers are out of the ordinary: there may be one further on.
+    Odd,
+}
+
+/// Reads headers as nearly all packets have them: IP, then TCP or UDP. A packet that is cut short is
+/// nobody's business here: it passes.
 #[inline(always)]
-pub fn parse<A: Family, P: Packet>(packet: &P) -> Result<Parsed<A>, PassReason> {
-    let ip = A::read(packet)?;
-    let mut parsed = Parsed {
+pub fn ordinary<A: Family, P: Packet>(packet: &P) -> Result<Parsed<A>, Unparsed> {
+    read_transport(packet, A::read(packet)?)
+}
+
+/// Reads headers whatever is between them. A fragment without ports has those that the packet's first
+/// fragment had at this hook.
+#[inline(always)]
+pub fn whole<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+) -> Result<Parsed<A>, Unparsed> {
+    let ip = settled(packet, A::read_whole(packet)?)?;
+    let Part::Later = ip.part else {
+        return read_transport(packet, ip);
+    };
+    let key = fragment_key(hook, &ip);
+    let first = tables.fragmented(&key).ok_or(Unparsed::Pass(PassReason::Fragment))?;
+    let limit = tables.touch_interval().wrapping_mul(Fragmented::SECONDS);
+    #[expect(clippy::cast_possible_truncation, reason = "it was eight bits")]
+    let protocol = Protocol(first.protocol as u8);
+    let (Some(l4), true) = (L4::of(protocol), now.wrapping_sub(first.seen) < limit) else {
+        return Err(Unparsed::Pass(PassReason::Fragment));
+    };
+    let mut parsed = Parsed::of(ip);
+    parsed.l4 = l4;
+    parsed.source_port = first.source_port;
+    parsed.destination_port = first.destination_port;
+    Ok(parsed)
+}
+
+/// The same, as if it had come by one way only.
+#[inline(always)]
+fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Ip<A>, Unparsed> {
+    let part = match ip.part {
+        Part::Whole => 0,
+        Part::First => 1,
+        Part::Later => 2,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "the walk is shorter")]
+    let at = ip.l4_at as u32 & LONGEST_WALK | u32::from(ip.l4_len) << 16;
+    let Settled(at, identification, kinds) =
+        packet.settle(Settled(at, ip.identification, part | u32::from(ip.l4.protocol().0) << 8));
+    #[expect(clippy::cast_possible_truncation, reason = "as they were put together")]
+    let (l4_len, protocol) = ((at >> 16) as u16, Protocol((kinds >> 8) as u8));
+    Ok(Ip {
+        l4: L4::of(protocol).ok_or(Unparsed::Pass(PassReason::Protocol))?,
+        l4_at: (at & LONGEST_WALK) as usize,
+        l4_len,
+        part: match kinds & 0xff {
+            0 => Part::Whole,
+            1 => Part::First,
+            _ => Part::Later,
+        },
+        identification,
+        ..ip
+    })
+}
+
+/// Where transport headers begin at the latest, as a mask: behind all that is walked.
+const LONGEST_WALK: u32 = 0x3fff;
+
+/// Remembers the ports of a packet's first fragment for the others.
+#[inline(always)]
+pub fn remember_first<A: Family, T: FamilyTables<A>>(
+    tables: &T,
+    hook: Hook,
+    now: u32,
+    parsed: &Parsed<A>,
+) {
+    if let Part::First = parsed.part {
+        let key = FragmentKey {
+            source: parsed.source,
+            destination: parsed.destination,
+            identification: parsed.identification,
+            role: hook as u32,
+        };
+        let first = Fragmented {
+            source_port: parsed.source_port,
+            destination_port: parsed.destination_port,
+            protocol: u32::from(parsed.l4.protocol().0),
+            seen: now,
+        };
+        tables.set_fragmented(&key, &first);
+    }
+}
+
+#[inline(always)]
+fn fragment_key<A: Family>(hook: Hook, ip: &Ip<A>) -> FragmentKey<A> {
+    FragmentKey {
         source: ip.source,
         destination: ip.destination,
-        source_port: Port::default(),
-        destination_port: Port::default(),
-        l4: ip.l4,
-        l4_at: ip.l4_at,
-        ttl: ip.ttl,
-        flags: TcpFlags(0),
-        sequence: 0,
-        acknowledgment: 0,
-        l4_header_len: Udp::LEN,
-    };
-    match ip.l4 {
+        identification: ip.identification,
+        role: hook as u32,
+    }
+}
+
+#[inline(always)]
+fn read_transport<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Parsed<A>, Unparsed> {
+    let mut parsed = Parsed::of(ip);
+    match parsed.l4 {
         L4::Tcp => {
-            let tcp = packet.header::<Tcp>(ip.l4_at).ok_or(PassReason::NotIp)?;
+            let tcp = packet.header::<Tcp>(parsed.l4_at).ok_or(CUT_SHORT)?;
             parsed.source_port = tcp.source();
             parsed.destination_port = tcp.destination();
             parsed.flags = tcp.flags();
             parsed.sequence = tcp.sequence();
             parsed.acknowledgment = tcp.acknowledgment();
             parsed.l4_header_len = tcp.header_len();
-            if (ip.l4_len as usize) < size_of::<Tcp>() {
-                return Err(PassReason::NotIp);
+            if (parsed.l4_len as usize) < size_of::<Tcp>() {
+                return Err(CUT_SHORT);
             }
         }
         L4::Udp => {
-            let udp = packet.header::<Udp>(ip.l4_at).ok_or(PassReason::NotIp)?;
+            let udp = packet.header::<Udp>(parsed.l4_at).ok_or(CUT_SHORT)?;
             parsed.source_port = udp.source();
             parsed.destination_port = udp.destination();
-            if (ip.l4_len as usize) < size_of::<Udp>() {
-                return Err(PassReason::NotIp);
+            if (parsed.l4_len as usize) < size_of::<Udp>() {
+                return Err(CUT_SHORT);
             }
         }
     }

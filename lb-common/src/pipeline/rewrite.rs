@@ -1,7 +1,11 @@
 //! Writing a packet's new headers, from the outside in: the transport header goes last, because
 //! fixing its checksum may move the packet's memory.
 
-use super::{Family, Fate, FlowRef, family::IpChange, parse::Parsed};
+use super::{
+    Family, Fate, FlowRef,
+    family::{IpChange, Part},
+    parse::Parsed,
+};
 use crate::{
     packet::{L4Change, Packet},
     tables::Emit,
@@ -33,6 +37,9 @@ pub fn rewrite<A: Family, P: Packet>(
             forwarded: !matches!(fate, Fate::Stack),
         },
     )?;
+    if let Part::Later = parsed.part {
+        return Ok(());
+    }
     packet.change_l4(
         parsed.l4_at,
         parsed.l4,

@@ -6,7 +6,10 @@ use crate::{
     addr::{Ipv4, Ipv6},
     hash,
     hook::Scope,
-    tables::{BackendRef, Device, Draft, Egress, Flow, FlowKey, FrontendKey, Selection, SnatPorts},
+    tables::{
+        BackendRef, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, FrontendKey,
+        Selection, SnatPorts,
+    },
 };
 
 /// The tables that don't depend on the family.
@@ -37,6 +40,8 @@ pub trait Tables: FamilyTables<Ipv4> + FamilyTables<Ipv6> {
     fn neighbour(&self, slot: u32) -> u64;
     /// Writes there.
     fn set_neighbour(&self, slot: u32, word: u64);
+    /// Whether one more sender may be answered, at this price.
+    fn may_answer(&self, now: u32, price: u32) -> bool;
     /// Adds one to a counter.
     fn count(&self, counter: u32);
     /// Counts a translated packet of a service, and its length.
@@ -92,9 +97,15 @@ pub trait FamilyTables<A> {
     fn backend(&self, backend: BackendRef) -> Option<(A, crate::addr::Port)>;
     /// The flow with this key, of either generation; the one that evicts nothing first.
     fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>>;
+    /// The same of the generation that evicts nothing only.
+    fn find_established(&self, key: &FlowKey<A>) -> Option<FlowRef<A>>;
     /// Room for a flow that is being begun, this CPU's own: nothing else refers to it while a
     /// packet is processed.
     fn draft(&self) -> Option<core::ptr::NonNull<Draft<A>>>;
+    /// What the first fragment of a packet said.
+    fn fragmented(&self, key: &FragmentKey<A>) -> Option<Fragmented>;
+    /// Notes what the first fragment of a packet said.
+    fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented);
     /// Enters a new flow if neither generation has the key.
     fn claim(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Claim;
     /// Enters a flow into the generation that evicts nothing; false if that one is full.

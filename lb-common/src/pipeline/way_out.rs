@@ -79,6 +79,7 @@ pub fn check_length<A: Family, P: Packet>(
     egress: &Egress,
 ) -> Result<(), DropReason> {
     if egress.mtu != 0 && l3_len(packet, parsed) > u32::from(egress.mtu) {
+        packet.note_mtu(u32::from(egress.mtu));
         return Err(DropReason::TooBig);
     }
     Ok(())

@@ -44,11 +44,16 @@ pub struct Config {
     pub graduate_udp: u32,
     /// Jiffies after which a packet renews its flow's age.
     pub touch_interval: u32,
+    /// What answers to senders may cost in a second, on each CPU, in the prices of
+    /// [`Bucket`](crate::pipeline::Bucket).
+    pub answers: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
     /// The secret of the boot, under which tuples are hashed. Never changes while flows live.
     pub hash_key: hash::Key,
 }
 
-const _: () = assert!(size_of::<Config>() == 32);
+const _: () = assert!(size_of::<Config>() == 40);
 
 /// A set of ports as bits: bit `p % 64` of word `p / 64` for port number `p`.
 pub struct PortSet;

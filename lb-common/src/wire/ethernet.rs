@@ -101,6 +101,12 @@ impl Ethernet {
         EtherType(self.ether_type.get())
     }
 
+    /// Sets what the frame carries.
+    #[inline(always)]
+    pub fn set_ether_type(&mut self, ether_type: EtherType) {
+        self.ether_type.set(ether_type.0);
+    }
+
     /// Destination and source.
     #[inline(always)]
     pub fn macs(&self) -> MacPair {

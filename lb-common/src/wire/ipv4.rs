@@ -44,7 +44,16 @@ unsafe impl Header for Ipv4Header {}
 /// a fragment, or the reserved bit is.
 const IS_FRAGMENT: u16 = 0xbfff_u16.to_be();
 
+/// The bit that forbids fragments.
+const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
+
+/// The time to live of packets of our own.
+pub(super) const FIRST_TTL: u8 = 64;
+
 impl Ipv4Header {
+    /// Length without options in bytes.
+    pub const LEN: usize = size_of::<Self>();
+
     /// Length of the header with its options in bytes (20 to 60), if the version is 4 and the
     /// length at least that of the fixed part.
     #[inline(always)]
@@ -66,6 +75,24 @@ impl Ipv4Header {
     #[inline(always)]
     pub fn is_fragment(&self) -> bool {
         self.fragment.get() & IS_FRAGMENT != 0
+    }
+
+    /// Whether the packet's beginning is elsewhere.
+    #[inline(always)]
+    pub fn is_later_fragment(&self) -> bool {
+        self.fragment.get() & 0x1fff_u16.to_be() != 0
+    }
+
+    /// Whether there is more of the packet.
+    #[inline(always)]
+    pub fn has_more_fragments(&self) -> bool {
+        self.fragment.get() & 0x2000_u16.to_be() != 0
+    }
+
+    /// What fragments of one packet have in common, with its protocol, as it lies in memory.
+    #[inline(always)]
+    pub fn identification(&self) -> u16 {
+        self.identification.get()
     }
 
     /// What the packet carries.
@@ -98,6 +125,49 @@ impl Ipv4Header {
         self.source.set(source.to_wire());
         self.destination.set(destination.to_wire());
         self.checksum.set(delta.apply(self.checksum.get()));
+    }
+
+    /// Sends the packet back to where it came from, with this length from this header on. Options stay.
+    #[inline(always)]
+    pub fn turn(&mut self, total_len: u16) {
+        let (source, destination) = (self.source.get(), self.destination.get());
+        self.source.set(destination);
+        self.destination.set(source);
+        let protocol = self.ttl_protocol.get().to_ne_bytes()[1];
+        let old = self.changing();
+        self.total_length.set(total_len.to_be());
+        self.identification.set(0);
+        self.fragment.set(DONT_FRAGMENT);
+        self.ttl_protocol.set(u16::from_ne_bytes([FIRST_TTL, protocol]));
+        let delta = Delta::replace(old, self.changing());
+        self.checksum.set(delta.apply(self.checksum.get()));
+    }
+
+    /// Sum of what `turn` changes.
+    #[inline(always)]
+    fn changing(&self) -> Sum {
+        Sum::of_half(self.total_length.get())
+            + Sum::of_half(self.identification.get())
+            + Sum::of_half(self.fragment.get())
+            + Sum::of_half(self.ttl_protocol.get())
+    }
+
+    /// Writes the header of a packet of our own, without options.
+    #[inline(always)]
+    pub fn fill(&mut self, total_len: u16, protocol: Protocol, source: Ipv4, destination: Ipv4) {
+        self.version_ihl = 0x45;
+        self.tos = 0;
+        self.total_length.set(total_len.to_be());
+        self.identification.set(0);
+        self.fragment.set(DONT_FRAGMENT);
+        self.ttl_protocol.set(u16::from_ne_bytes([FIRST_TTL, protocol.0]));
+        self.source.set(source.to_wire());
+        self.destination.set(destination.to_wire());
+        let sum = Sum::of_half(u16::from_ne_bytes([0x45, 0]))
+            + self.changing()
+            + Sum::of_word(source.to_wire())
+            + Sum::of_word(destination.to_wire());
+        self.checksum.set(sum.checksum());
     }
 
     /// Takes one from the time to live, which must not be 0.

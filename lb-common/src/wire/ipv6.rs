@@ -16,7 +16,7 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
-use super::{Header, Protocol, U16, U32, U64};
+use super::{Header, Protocol, U16, U32, U64, ipv4::FIRST_TTL};
 use crate::addr::Ipv6;
 
 /// The fixed header.
@@ -82,6 +82,25 @@ impl Ipv6Header {
         self.source[1].set(source[1]);
         self.destination[0].set(destination[0]);
         self.destination[1].set(destination[1]);
+    }
+
+    /// Sends the packet back to where it came from, with this length after this header.
+    #[inline(always)]
+    pub fn turn(&mut self, payload_len: u16) {
+        let (source, destination) = (self.source(), self.destination());
+        self.set_addresses(destination, source);
+        self.payload_length.set(payload_len.to_be());
+        self.hop_limit = FIRST_TTL;
+    }
+
+    /// Writes the header of a packet of our own.
+    #[inline(always)]
+    pub fn fill(&mut self, payload_len: u16, next: Protocol, source: Ipv6, destination: Ipv6) {
+        self.version_class_label.set(0x6000_0000_u32.to_be());
+        self.payload_length.set(payload_len.to_be());
+        self.next_header = next.0;
+        self.hop_limit = FIRST_TTL;
+        self.set_addresses(source, destination);
     }
 
     /// Takes one from the hop limit, which must not be 0.

@@ -6,6 +6,8 @@
 //! What a header means for a flow is the pipeline's business, not this module's.
 
 mod ethernet;
+mod extension;
+mod icmp;
 mod ipv4;
 mod ipv6;
 mod tcp;
@@ -13,6 +15,8 @@ mod udp;
 mod word;
 
 pub use ethernet::{EtherType, Ethernet, MacPair};
+pub use extension::{Extension, FragmentHeader};
+pub use icmp::{Icmp, IcmpKind};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
 pub use tcp::{Tcp, TcpFlags};
@@ -27,6 +31,9 @@ pub use word::{U16, U32, U64};
 /// without padding, alignment 1, every bit pattern valid.
 pub unsafe trait Header: Copy {}
 
+// SAFETY: one packed word.
+unsafe impl Header for U32 {}
+
 /// An IP protocol number, or the next header of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protocol(pub u8);
@@ -36,6 +43,18 @@ impl Protocol {
     pub const TCP: Self = Self(6);
     /// RFC 768.
     pub const UDP: Self = Self(17);
+    /// RFC 792.
+    pub const ICMP: Self = Self(1);
+    /// Hop-by-hop options, destination options, routing (RFC 8200).
+    pub const HOP_BY_HOP: Self = Self(0);
+    /// See there.
+    pub const DESTINATION_OPTIONS: Self = Self(60);
+    /// See there.
+    pub const ROUTING: Self = Self(43);
+    /// A fragment (RFC 8200).
+    pub const FRAGMENT: Self = Self(44);
+    /// RFC 4443.
+    pub const ICMPV6: Self = Self(58);
 }
 
 /// The transports that are translated.

@@ -19,7 +19,7 @@
 //! ```
 
 use super::{Header, U16, U32};
-use crate::addr::Port;
+use crate::{addr::Port, checksum::Sum};
 
 /// The header without options.
 #[repr(C)]
@@ -37,6 +37,9 @@ pub struct Tcp {
 
 // SAFETY: bytes and packed words only.
 unsafe impl Header for Tcp {}
+
+/// Length of the header without options in words of four bytes.
+const WORDS: u8 = 5;
 
 /// The control bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,6 +119,36 @@ impl Tcp {
     #[inline(always)]
     pub fn flags(&self) -> TcpFlags {
         TcpFlags(self.flags)
+    }
+
+    /// Writes the header of a segment of our own, without options, window and checksum.
+    #[inline(always)]
+    pub fn fill(
+        &mut self,
+        source: Port,
+        destination: Port,
+        sequence: u32,
+        acknowledgment: u32,
+        flags: TcpFlags,
+    ) {
+        self.set_ports(source, destination);
+        self.sequence.set(sequence.to_be());
+        self.acknowledgment.set(acknowledgment.to_be());
+        self.data_offset = WORDS << 4;
+        self.flags = flags.0;
+        self.window.set(0);
+        self.checksum.set(0);
+        self.urgent.set(0);
+    }
+
+    /// Sum of a header as `fill` writes it.
+    #[inline(always)]
+    pub fn sum(&self) -> Sum {
+        Sum::of_half(self.ports[0].get())
+            + Sum::of_half(self.ports[1].get())
+            + Sum::of_word(self.sequence.get())
+            + Sum::of_word(self.acknowledgment.get())
+            + Sum::of_half(u16::from_ne_bytes([self.data_offset, self.flags]))
     }
 
     /// Checksum as it lies in memory.

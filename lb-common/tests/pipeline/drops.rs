@@ -55,7 +55,7 @@ fn check(case: Case) {
             (case.spoil)(&mut world, family, l4);
             let before = world.snapshot();
             let packet = (case.dress)(request(family, l4, case.client, case.front));
-            world.send(at, &packet).is(Err(case.reason), &packet, case.events);
+            world.send(at, &packet).is_dropped(at, case.reason, &packet, case.events);
             assert_eq!(world.snapshot(), before, "{:?}", case.reason);
         }
     });

@@ -30,7 +30,7 @@ fn check_later(case: Case) {
             (case.spoil)(&mut world, family, l4);
             let before = world.snapshot();
             let packet = (case.dress)(carrying(first, l4, flags::ACK));
-            world.send(at, &packet).is(Err(case.reason), &packet, case.events);
+            world.send(at, &packet).is_dropped(at, case.reason, &packet, case.events);
             assert_eq!(world.snapshot(), before, "{:?}", case.reason);
         }
     });
@@ -72,7 +72,7 @@ fn a_packet_that_will_be_cut_up_is_measured_by_its_segments() {
         assert_eq!(sent.outcome, Ok(Verdict::Transmit(UPLINK)));
         assert!(checksums_ok(&sent.frame));
         let sent = world.send(cut(fits + 1), &long);
-        sent.is(Err(DropReason::TooBig), &long, &[]);
+        sent.is_dropped(UPLINK_IN, DropReason::TooBig, &long, &[]);
     });
 }
 
@@ -123,6 +123,22 @@ impl PacketMemory for ReadOnly {
 
     fn ifindex(&self) -> u32 {
         self.0.ifindex()
+    }
+
+    fn cut(&mut self, _: u32) -> bool {
+        false
+    }
+
+    fn grow(&mut self, _: u32) -> bool {
+        false
+    }
+
+    fn note_mtu(&self, mtu: u32) {
+        self.0.note_mtu(mtu);
+    }
+
+    fn mtu(&self) -> u32 {
+        self.0.mtu()
     }
 }
 

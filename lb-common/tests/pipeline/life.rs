@@ -4,7 +4,7 @@
 use lb_common::{
     hook::Hook,
     tables::Half,
-    verdict::{DropReason, Event, Verdict},
+    verdict::{Answer, DropReason, Event, Verdict},
     wire::L4,
 };
 use lb_tests::{
@@ -181,18 +181,23 @@ fn when_the_backend_is_gone_udp_chooses_anew_with_its_next_packet() {
 }
 
 #[test]
-fn when_the_backend_is_gone_tcp_is_dropped_both_ways_until_a_syn() {
+fn when_the_backend_is_gone_both_ends_of_tcp_are_told_until_a_syn() {
     each_line(&[L4::Tcp], |mut line| {
         let first = line.ask(flags::SYN);
         let backend = line.world.half(line.family, Half::Forward).backend;
         line.world.tables.backends.get_mut(&backend.id).unwrap().generation = 2;
         line.change_table();
         for end in [flags::ACK, flags::FIN | flags::ACK, flags::RST, flags::SYN_ACK] {
-            let gone = Err(DropReason::BackendGone);
+            // Nobody answers a reset.
+            let (outcome, told) = match end {
+                flags::RST => (Err(DropReason::BackendGone), None),
+                _ => (Ok(Verdict::Answer(Answer::Reset)), Some((Answer::Reset as u32, 1))),
+            };
             let there = line.ask(end);
-            assert_eq!(there.outcome, gone);
-            assert_eq!(there.counted, [(DropReason::BackendGone as u32, 1)].into());
-            assert_eq!(line.answer(&first, end).outcome, gone);
+            assert_eq!(there.outcome, outcome);
+            let gone = (DropReason::BackendGone as u32, 1);
+            assert_eq!(there.counted, told.into_iter().chain([gone]).collect());
+            assert_eq!(line.answer(&first, end).outcome, outcome);
         }
         let second = line.ask(flags::SYN);
         line.goes_to(&second, line.next);

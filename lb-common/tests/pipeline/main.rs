@@ -5,6 +5,7 @@
 //! show (the verifier, checksum offload, real neighbours) does not belong here.
 
 mod agreement;
+mod answers;
 mod collisions;
 mod drops;
 mod drops_midway;
@@ -14,6 +15,7 @@ mod hairpin;
 mod life;
 mod local;
 mod lost;
+mod odd;
 mod passes;
 mod properties;
 mod race;

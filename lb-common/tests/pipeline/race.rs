@@ -10,7 +10,8 @@ use lb_common::{
     host::{HostPacket, HostTables},
     pipeline::{self, Claim, FamilyTables, FlowRef, Route, RouteQuery, Tables},
     tables::{
-        BackendRef, Device, Draft, Egress, Flow, FlowKey, FrontendKey, Half, Selection, SnatPorts,
+        BackendRef, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, FrontendKey,
+        Half, Selection, SnatPorts,
     },
 };
 use lb_tests::{
@@ -58,6 +59,18 @@ where
 
     fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
         self.tables.find(key)
+    }
+
+    fn find_established(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
+        self.tables.find_established(key)
+    }
+
+    fn fragmented(&self, key: &FragmentKey<A>) -> Option<Fragmented> {
+        self.tables.fragmented(key)
+    }
+
+    fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
+        self.tables.set_fragmented(key, first);
     }
 
     fn draft(&self) -> Option<NonNull<Draft<A>>> {
@@ -122,6 +135,10 @@ impl Tables for Raced<'_> {
 
     fn set_neighbour(&self, slot: u32, word: u64) {
         self.tables.set_neighbour(slot, word);
+    }
+
+    fn may_answer(&self, now: u32, price: u32) -> bool {
+        self.tables.may_answer(now, price)
     }
 
     fn selection(&self, service: u32, scope: Scope) -> Selection {

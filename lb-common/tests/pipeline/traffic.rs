@@ -8,14 +8,13 @@ use std::{
 use lb_common::{
     hook::Hook,
     host::HostPacket,
-    packet::Packet as _,
     pipeline,
     verdict::{DropReason, Verdict},
     wire::L4,
 };
 use lb_tests::{
     lab::cast::{Family, Host, NODE1},
-    packet::{Packet, describe, flags},
+    packet::{Packet, checksums_ok, describe, flags},
 };
 
 use crate::world::{CLIENT_PORT, Front, REMOTE, TRANSPORTS, UPLINK, World};
@@ -81,6 +80,27 @@ impl Sent {
         assert_eq!(self.counted, expected, "{}", describe(&self.frame));
     }
 
+    /// Panics unless the packet was dropped for this reason: with no trace and no answer, or, if its
+    /// sender is told, left to TC by XDP and made an answer by TC. What is in answers is `answers.rs`'.
+    #[track_caller]
+    pub fn is_dropped(&self, at: At, reason: DropReason, packet: &Packet, events: &[u32]) {
+        if reason.notice().is_none() {
+            return self.is(Err(reason), packet, events);
+        }
+        if at.xdp {
+            let declined = Verdict::Pass(lb_common::verdict::PassReason::Declined);
+            return self.is(Ok(declined), packet, events);
+        }
+        let Ok(Verdict::Answer(answer)) = self.outcome else {
+            // A reset is no answer to a datagram.
+            return self.is(Err(reason), packet, events);
+        };
+        let own = [reason as u32, answer as u32];
+        let expected: BTreeMap<_, _> = events.iter().chain(&own).map(|at| (*at, 1)).collect();
+        assert_eq!(self.counted, expected, "{}", describe(&self.frame));
+        assert!(checksums_ok(&self.frame), "{}", describe(&self.frame));
+    }
+
     /// Source and destination address and port.
     pub fn tuple(&self) -> (SocketAddr, SocketAddr) {
         tuple(&self.frame)
@@ -122,9 +142,7 @@ impl World {
         let (before, lookups) = (self.tables.counters(), self.tables.lookups());
         let mut packet = HostPacket::<COMPLETE>::new(frame, at.ifindex);
         packet.segment_payload = at.segment_payload;
-        let length = packet.len();
         let outcome = pipeline::run(&mut packet, &self.tables, at.hook, self.now);
-        assert_eq!(packet.len(), length);
         let counted = self
             .tables
             .counters()

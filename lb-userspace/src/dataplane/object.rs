@@ -2,9 +2,11 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::MapError,
+    maps::{MapError, ProgramArray},
     programs::{Program, ProgramError, SchedClassifier, Xdp},
 };
+
+use lb_common::verdict::Stage;
 
 use super::{DataplaneError, Pins};
 
@@ -12,7 +14,8 @@ use super::{DataplaneError, Pins};
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 18] = [
+pub const MAPS: [&str; 23] = [
+    "ANSWERS",
     "BACKENDS",
     "BACKEND_PORTS",
     "CONFIG",
@@ -22,6 +25,8 @@ pub const MAPS: [&str; 18] = [
     "DRAFT_V6",
     "FLOWS_V4",
     "FLOWS_V6",
+    "FRAGMENTS_V4",
+    "FRAGMENTS_V6",
     "FRONTENDS_V4",
     "FRONTENDS_V6",
     "FRONTEND_PORTS",
@@ -31,7 +36,12 @@ pub const MAPS: [&str; 18] = [
     "SERVICES",
     "SERVICE_STATS",
     "SLOTS",
+    "STAGES",
+    "STAGES_XDP",
 ];
+
+/// Of how many packets, in each family, fragments may be on their way.
+const FRAGMENTS: u32 = 1 << 14;
 
 /// How many elements the tables have room for. Arrays and the first generation of flows take their
 /// memory at once, hash tables as they fill.
@@ -75,7 +85,10 @@ pub struct Programs {
 
 impl Programs {
     /// Names of the programs, as the kernel shows them.
-    pub const NAMES: [&'static str; 6] = [
+    pub const NAMES: [&'static str; 9] = [
+        "lb_xdp_whole",
+        "lb_whole",
+        "lb_answer",
         "lb_xdp",
         "lb_uplink_in",
         "lb_uplink_out",
@@ -92,6 +105,8 @@ impl Programs {
             ("DEVICES", sizes.devices),
             ("FLOWS_V4", sizes.flows),
             ("FLOWS_V6", sizes.flows),
+            ("FRAGMENTS_V4", FRAGMENTS),
+            ("FRAGMENTS_V6", FRAGMENTS),
             ("FRONTENDS_V4", sizes.frontends),
             ("FRONTENDS_V6", sizes.frontends),
             ("NEW_FLOWS_V4", sizes.new_flows),
@@ -115,7 +130,34 @@ impl Programs {
                 source: Box::new(source),
             })?;
         }
+        programs.set_stages()?;
         Ok(programs)
+    }
+
+    /// Puts the programs of the later stages where the first ones go on to. Each takes the place of the
+    /// one before, if there was one.
+    fn set_stages(&mut self) -> Result<(), DataplaneError> {
+        for (map, stage, name) in [
+            ("STAGES", Stage::Whole, "lb_whole"),
+            ("STAGES", Stage::Answer, "lb_answer"),
+            ("STAGES_XDP", Stage::Whole, "lb_xdp_whole"),
+        ] {
+            let failed = |source: ProgramError| DataplaneError::Program {
+                program: name,
+                source: Box::new(source),
+            };
+            let fd = match self.ebpf.program(name) {
+                Some(Program::Xdp(program)) => program.fd(),
+                Some(Program::SchedClassifier(program)) => program.fd(),
+                _ => Err(missing(name)),
+            };
+            let fd = fd.and_then(|fd| Ok(fd.try_clone()?)).map_err(failed)?;
+            let stages = self.ebpf.map_mut(map).ok_or_else(|| failed(missing(map)))?;
+            let mut stages =
+                ProgramArray::try_from(stages).map_err(|error| failed(error.into()))?;
+            stages.set(stage as u32, &fd, 0).map_err(|error| failed(error.into()))?;
+        }
+        Ok(())
     }
 
     fn load_program(&mut self, name: &'static str) -> Result<(), ProgramError> {

@@ -66,6 +66,8 @@ pub struct Settings {
     pub graduate_udp: bool,
     /// Jiffies after which a packet renews its flow's age.
     pub touch_interval: u32,
+    /// What answers to senders may cost in a second, on each CPU.
+    pub answers: u32,
     /// The secret under which tuples are hashed.
     pub hash_key: hash::Key,
 }
@@ -143,6 +145,8 @@ impl Tables {
                 snat_ports: settings.snat_ports,
                 graduate_udp: u32::from(settings.graduate_udp),
                 touch_interval: settings.touch_interval,
+                answers: settings.answers,
+                reserved: 0,
                 hash_key: settings.hash_key,
             },
         );

@@ -102,3 +102,13 @@ impl Error {
 
 /// A result whose error is [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// What the system said, if it said anything.
+    pub fn kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Failed { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}

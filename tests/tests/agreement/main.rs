@@ -28,13 +28,15 @@ const ROUND: u32 = 1_000;
 
 /// What random packets over these tables don't bring about: tables that are full, a node that doesn't
 /// forward, a header that can be read and not written, and so many flows that ports get scarce.
-const NOT_EXPECTED: [u32; 6] = [
+const NOT_EXPECTED: [u32; 8] = [
     DropReason::SourcePortsExhausted as u32,
     DropReason::FlowTableFull as u32,
     DropReason::ForwardingOff as u32,
     DropReason::Unwritable as u32,
     Event::GraduationFull as u32,
     Event::PortSearchLong as u32,
+    Event::AnswerLimited as u32,
+    DropReason::NoStage as u32,
 ];
 
 #[test]

@@ -23,6 +23,8 @@ impl Bed {
             snat_ports: SETTINGS.snat_ports,
             graduate_udp: u32::from(SETTINGS.graduate_udp),
             touch_interval: SETTINGS.touch_interval,
+            answers: SETTINGS.answers,
+            reserved: 0,
             hash_key: SETTINGS.hash_key,
         };
         host.devices = self.tables.devices.elements()?.into_iter().collect();

@@ -64,6 +64,7 @@ pub const SETTINGS: Settings = Settings {
     snat_ports: SnatPorts { first: 61_000, count: 500 },
     graduate_udp: true,
     touch_interval: u32::MAX / 2,
+    answers: u32::MAX / 2,
     hash_key: [0x5eed, 0xfeed],
 };
 

@@ -19,6 +19,9 @@ pub mod action {
     pub const TC_REDIRECT: i32 = 7;
 }
 
+/// How much longer than a packet its answer may be.
+const ANSWER: usize = 64;
+
 /// What became of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -64,7 +67,7 @@ impl Bed {
 
     fn try_send(&self, at: At, frame: &[u8]) -> Result<Sent> {
         let before = self.counters()?;
-        let mut out = vec![0; frame.len()];
+        let mut out = vec![0; frame.len() + ANSWER];
         let ran = self.run(at, frame, &mut out)?.context("the kernel refused the packet")?;
         out.truncate(ran.len);
         let counted = self

@@ -12,12 +12,12 @@ use lb_common::{
 };
 use lb_tests::{
     lab::cast::Family,
-    packet::{Packet, flags},
+    packet::{Packet, checksums_ok, describe, flags},
 };
 use lb_userspace::dataplane::Settings;
 
 use crate::{
-    CREATED, STACK, TRANSMIT, answer,
+    CREATED, DECLINED, STACK, TRANSMIT, answer,
     bed::{
         At, Backend, Bed, SETTINGS, SIZES, in_shared_bed,
         sent::action,
@@ -27,7 +27,8 @@ use crate::{
     each, flows, from_outside, from_pod,
 };
 
-/// The packet is dropped for this reason by XDP and by TC, untouched, and leaves no flow.
+/// The packet is dropped for this reason by XDP and by TC, untouched, and leaves no flow; or it is left
+/// by XDP to TC, which makes it an answer.
 #[track_caller]
 fn is_dropped(bed: &Bed, family: Family, packet: &Packet, reason: DropReason) {
     let before = flows(bed, family);
@@ -38,8 +39,27 @@ fn is_dropped(bed: &Bed, family: Family, packet: &Packet, reason: DropReason) {
 
 #[track_caller]
 fn is_dropped_at(bed: &Bed, at: At, packet: &Packet, reason: DropReason) {
-    let shot = if at == bed.world.xdp() { action::XDP_DROP } else { action::TC_SHOT };
-    bed.send(at, packet).is(shot, packet, &[reason as u32]);
+    let at_xdp = at == bed.world.xdp();
+    let sent = bed.send(at, packet);
+    if reason.notice().is_none() {
+        let shot = if at_xdp { action::XDP_DROP } else { action::TC_SHOT };
+        return sent.is(shot, packet, &[reason as u32]);
+    }
+    if at_xdp {
+        return sent.is(action::XDP_PASS, packet, &[DECLINED]);
+    }
+    assert_eq!(sent.counted.get(&(reason as u32)), Some(&1), "{}", describe(&sent.frame));
+    if sent.action == action::TC_SHOT {
+        // A reset is no answer to a datagram.
+        return sent.is(action::TC_SHOT, packet, &[reason as u32]);
+    }
+    // What is in answers is lb-common's tests' and `agreement`'s; here, that it is one, and goes back.
+    assert_eq!(sent.action, action::TC_REDIRECT);
+    assert_eq!(sent.counted.len(), 2, "{:?}", sent.counted);
+    assert!(checksums_ok(&sent.frame), "{}", describe(&sent.frame));
+    let before = packet.build();
+    assert_eq!(sent.frame[..6], before[6..12]);
+    assert_eq!(sent.frame[6..12], before[..6]);
 }
 
 #[test]

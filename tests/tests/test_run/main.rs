@@ -3,6 +3,7 @@
 //!
 //! - `passes`: what is not ours. `local`: backends that the stack routes to. `remote`: what leaves
 //!   without the stack. `xdp`: what XDP finishes and what it leaves to TC.
+//! - `odd`: fragments, extension headers, missing stages.
 //! - `drops`: every reason that can be had. `graduation`: how flows move between the two tables.
 //!
 //! Traffic over attached programs does not belong here.
@@ -13,6 +14,7 @@ mod bed;
 mod drops;
 mod graduation;
 mod local;
+mod odd;
 mod passes;
 mod remote;
 mod xdp;

@@ -1,0 +1,109 @@
+//! What clients and endpoints are told when something does not work, as their sockets see it. Needs root.
+
+mod common;
+
+use std::{io::ErrorKind, time::Instant};
+
+use anyhow::{Context as _, Result};
+use common::{Bed, SOON};
+use lb_tests::{
+    echo::{self, cluster_ip, name, node_port},
+    lab::{
+        Cluster,
+        cast::{self, Family},
+    },
+    patience::patient,
+    traffic::{Protocol, Session, request},
+};
+
+/// Both families and both protocols, from a pod by the cluster address and from the outside by the node port.
+fn each(
+    cluster: &Cluster,
+    mut check: impl FnMut(&lb_tests::lab::Namespace, Protocol, std::net::SocketAddr) -> Result<()>,
+) -> Result<()> {
+    for family in Family::BOTH {
+        for protocol in Protocol::BOTH {
+            check(cluster.pod(1, 3), protocol, cluster_ip(family))?;
+            check(cluster.outside(), protocol, node_port(family))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_service_without_endpoints_refuses_at_once() -> Result<()> {
+    let offload_off = ["off", "on"];
+    for offload in offload_off {
+        let cluster = Cluster::start()?;
+        for namespace in [cluster.pod(1, 3), cluster.outside()] {
+            namespace.output("ethtool", &["-K", "eth0", "tx", offload])?;
+        }
+        let bed = Bed::start(cluster, &[], &[])?;
+        each(&bed.cluster, |client, protocol, target| {
+            let asked = Instant::now();
+            let error = request(client, protocol, target, SOON).err().context("an answer")?;
+            assert_eq!(error.kind(), Some(ErrorKind::ConnectionRefused), "{error}");
+            assert!(asked.elapsed() < patient(SOON) / 2, "{error}");
+            Ok(())
+        })?;
+        assert_eq!(bed.lb.counter("drop_no_backend")?, 8);
+        assert_eq!(bed.lb.counter("answer_reset")?, 4);
+        assert_eq!(bed.lb.counter("answer_unreachable")?, 4);
+    }
+    Ok(())
+}
+
+#[test]
+fn when_its_endpoint_is_removed_a_connection_is_reset_and_the_next_one_goes_elsewhere() -> Result<()>
+{
+    let bed = Bed::start(Cluster::start()?, &[(1, 1), (2, 1)], &[])?;
+    let _server = echo::serve(&bed.cluster, (1, 2))?;
+    let mut sessions = Vec::new();
+    for family in Family::BOTH {
+        for (client, target) in [
+            (bed.cluster.pod(1, 3), cluster_ip(family)),
+            (bed.cluster.outside(), node_port(family)),
+        ] {
+            for _ in 0..4 {
+                let mut session = Session::open(client, Protocol::Tcp, target, SOON)?;
+                session.ask()?;
+                sessions.push((session, client, target));
+            }
+        }
+    }
+    bed.manifests.write_endpoints(&bed.service, &echo::endpoints(&[(1, 2)]))?;
+    bed.lb.wait_for("the other endpoint", |status| {
+        let status = status.to_string();
+        status.contains(&format!("{}:8080", cast::pod(1, 2).v4))
+            && !status.contains(&format!("{}:8080", cast::pod(1, 1).v4))
+    })?;
+    for (mut session, client, target) in sessions {
+        let asked = Instant::now();
+        let error = session.ask().err().context("an answer of an endpoint that is gone")?;
+        assert_eq!(error.kind(), Some(ErrorKind::ConnectionReset), "{error}");
+        assert!(asked.elapsed() < patient(SOON) / 2, "{error}");
+        assert_eq!(request(client, Protocol::Tcp, target, SOON)?.name, name((1, 2)));
+    }
+    Ok(())
+}
+
+/// Longer than any packet: the first fragment has the ports, the others none.
+#[test]
+fn datagrams_that_come_in_fragments_arrive_whole() -> Result<()> {
+    for backend in [(1, 1), (2, 1)] {
+        let bed = Bed::start(Cluster::start()?, &[backend], &[])?;
+        for family in Family::BOTH {
+            for (client, target) in [
+                (bed.cluster.pod(1, 3), cluster_ip(family)),
+                (bed.cluster.outside(), node_port(family)),
+            ] {
+                let mut session = Session::open(client, Protocol::Udp, target, SOON)?;
+                for length in [1_473, 4_000, 20_000] {
+                    let answer = session.ask_with(&vec![b'x'; length])?;
+                    assert_eq!(answer.name, name(backend), "{length} bytes to {target}");
+                }
+            }
+        }
+    }
+    Ok(())
+}

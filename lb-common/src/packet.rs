@@ -5,7 +5,7 @@ use crate::{
     addr::Port,
     checksum::Delta,
     verdict::DropReason,
-    wire::{Header, L4, Tcp, Udp},
+    wire::{Header, Icmp, L4, Tcp, Udp},
 };
 
 /// A rewrite of the transport header: new ports, and what they and the addresses do to its sum.
@@ -67,6 +67,16 @@ pub trait Packet {
 
     /// What was noted.
     fn mtu(&self) -> u32;
+
+    /// Changes the checksum of the ICMP header at `offset` by what was changed in the packet.
+    ///
+    /// References into the packet end here, as in `change_l4`.
+    #[inline(always)]
+    fn change_icmp(&mut self, offset: usize, delta: Delta) -> Result<(), DropReason> {
+        let icmp = self.header_mut::<Icmp>(offset).ok_or(DropReason::Unwritable)?;
+        icmp.set_checksum(delta.apply(icmp.checksum()));
+        Ok(())
+    }
 
     /// Writes ports and checksum of the transport header at `offset`.
     ///

@@ -40,11 +40,13 @@ pub enum Stage {
     Whole = 0,
     /// An answer to the sender of what is dropped.
     Answer = 1,
+    /// ICMP.
+    Errors = 2,
 }
 
 impl Stage {
     /// How many there are.
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 3;
 }
 
 /// Why a packet was left untouched.
@@ -146,6 +148,8 @@ pub enum Event {
     PortSearchLong = 27,
     /// A sender was not answered because too many were lately.
     AnswerLimited = 28,
+    /// An ICMP error about a packet of a flow was translated.
+    ErrorTranslated = 29,
 }
 
 /// How many counters there are (each a 64-bit number for every CPU).
@@ -183,7 +187,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 29] = [
+pub const COUNTER_INFO: [CounterInfo; 30] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -205,6 +209,7 @@ pub const COUNTER_INFO: [CounterInfo; 29] = [
         "answer_limited",
         "not answered, because too many were answered lately",
     ),
+    info(Event::ErrorTranslated as u32, "error_translated", "ICMP errors about packets of flows"),
     info(Event::FlowCreated as u32, "flow_created", "flows begun"),
     info(
         Event::FlowGraduated as u32,

@@ -97,6 +97,18 @@ fn lb_whole(ctx: TcContext) -> i32 {
     conclude(&ctx, &packet, hook, outcome)
 }
 
+/// ICMP at TC, for all hooks.
+#[classifier]
+#[inline(always)]
+fn lb_errors(ctx: TcContext) -> i32 {
+    let mut packet = SkbPacket::with_all_headers(&ctx);
+    let Some(hook) = Hook::from_role(packet.noted(Note::Hook) as u8) else {
+        return actions::classifier(&packet, Hook::UplinkIn, Err(DropReason::NoStage));
+    };
+    let outcome = pipeline::errors(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
+    actions::classifier(&packet, hook, outcome)
+}
+
 /// The last stage at TC: answers to the senders of what is dropped.
 #[classifier]
 #[inline(always)]

@@ -87,6 +87,44 @@ fn when_its_endpoint_is_removed_a_connection_is_reset_and_the_next_one_goes_else
     Ok(())
 }
 
+/// Nobody listens there: the endpoint says so, and the client hears it from the service.
+#[test]
+fn port_unreachable_of_an_endpoint_reaches_its_client() -> Result<()> {
+    for backend in [(1, 1), (2, 1)] {
+        let mut bed = Bed::start(Cluster::start()?, &[backend], &[])?;
+        bed.servers.clear();
+        each(&bed.cluster, |client, protocol, target| {
+            let error = request(client, protocol, target, SOON).err().context("an answer")?;
+            assert_eq!(error.kind(), Some(ErrorKind::ConnectionRefused), "{error}");
+            Ok(())
+        })?;
+        assert!(bed.lb.counter("error_translated")? >= 4);
+    }
+    Ok(())
+}
+
+/// The last link before the endpoint takes less than the others: its router says so, and is heard.
+#[test]
+fn connections_find_out_how_long_packets_on_their_way_may_be() -> Result<()> {
+    for (node, pod) in [(1, 1), (2, 1)] {
+        let bed = Bed::start(Cluster::start()?, &[(node, pod)], &[])?;
+        let interface = cast::host_side(node, pod);
+        bed.cluster.node(node).ip(&format!("link set dev {interface} mtu 1300"))?;
+        for family in Family::BOTH {
+            for (client, target) in [
+                (bed.cluster.pod(1, 3), cluster_ip(family)),
+                (bed.cluster.outside(), node_port(family)),
+            ] {
+                let mut session = Session::open(client, Protocol::Tcp, target, SOON)?;
+                let answer = session.ask_with(&vec![b'x'; 200_000])?;
+                assert_eq!(answer.name, name((node, pod)), "to {target}");
+            }
+        }
+        assert!(bed.lb.counter("error_translated")? >= 4);
+    }
+    Ok(())
+}
+
 /// Longer than any packet: the first fragment has the ports, the others none.
 #[test]
 fn datagrams_that_come_in_fragments_arrive_whole() -> Result<()> {

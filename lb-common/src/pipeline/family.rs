@@ -75,6 +75,16 @@ pub struct IpChange<A> {
 /// For what is neither TCP nor UDP.
 const OTHER_PROTOCOL: Unparsed = Unparsed::Pass(PassReason::Protocol);
 
+/// The transport of a packet with ordinary headers.
+#[inline(always)]
+fn transport<A: Family>(protocol: Protocol) -> Result<L4, Unparsed> {
+    match L4::of(protocol) {
+        Some(l4) => Ok(l4),
+        None if protocol == A::ICMP => Err(Unparsed::Icmp),
+        None => Err(OTHER_PROTOCOL),
+    }
+}
+
 /// Where the IP header begins.
 pub const L3_AT: usize = Ethernet::LEN;
 
@@ -100,6 +110,20 @@ pub trait Family: Address {
     fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed>;
     /// Reads it with whatever may be between it and the transport.
     fn read_whole<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed>;
+    /// Reads the header of a whole packet of the control protocol; the transport is not said.
+    fn read_icmp<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>>;
+    /// Reads the header of a packet that is quoted, if ports follow.
+    fn read_quoted<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>>;
+    /// Whether a message of the control protocol is an error that a sender's socket is to learn of.
+    fn is_error(kind: IcmpKind) -> bool;
+    /// Writes the addresses of a header that is quoted, and what they do to its checksum if it has one.
+    fn set_addresses<P: Packet>(
+        packet: &mut P,
+        at: usize,
+        source: Self,
+        destination: Self,
+        delta: Delta,
+    ) -> Result<(), DropReason>;
     /// Writes the IP header.
     fn write<P: Packet>(packet: &mut P, change: IpChange<Self>) -> Result<(), DropReason>;
     /// Turns the header of a packet around, with this length behind it and its options.
@@ -129,38 +153,25 @@ impl Family for Ipv4 {
     #[inline(always)]
     fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed> {
         let header = packet.header::<Ipv4Header>(L3_AT).ok_or(CUT_SHORT)?;
-        let header_len = header.header_len().ok_or(CUT_SHORT)?;
+        if header.header_len().is_none() {
+            return Err(CUT_SHORT);
+        }
         if header.is_fragment() {
             return Err(Unparsed::Odd);
         }
-        Ok(Ip {
-            source: header.source(),
-            destination: header.destination(),
-            l4: L4::of(header.protocol()).ok_or(OTHER_PROTOCOL)?,
-            part: Part::Whole,
-            identification: 0,
-            l4_at: L3_AT + header_len,
-            #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
-            l4_len: header.total_len().saturating_sub(header_len as u16),
-            ttl: header.ttl(),
-        })
+        header.ip(L3_AT, transport::<Self>(header.protocol())?).ok_or(CUT_SHORT)
     }
 
     #[inline(always)]
     fn read_whole<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed> {
         let header = packet.header::<Ipv4Header>(L3_AT).ok_or(CUT_SHORT)?;
-        let header_len = header.header_len().ok_or(CUT_SHORT)?;
         let protocol = header.protocol();
+        let l4 = L4::of(protocol).ok_or(OTHER_PROTOCOL)?;
+        let ip = header.ip(L3_AT, l4).ok_or(CUT_SHORT)?;
         Ok(Ip {
-            source: header.source(),
-            destination: header.destination(),
-            l4: L4::of(protocol).ok_or(OTHER_PROTOCOL)?,
             part: Part::of(header.is_later_fragment(), header.has_more_fragments()),
             identification: u32::from(header.identification()) | u32::from(protocol.0) << 16,
-            l4_at: L3_AT + header_len,
-            #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
-            l4_len: header.total_len().saturating_sub(header_len as u16),
-            ttl: header.ttl(),
+            ..ip
         })
     }
 
@@ -171,6 +182,38 @@ impl Family for Ipv4 {
         if change.forwarded {
             header.decrement_ttl();
         }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn read_icmp<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>> {
+        let header = packet.header::<Ipv4Header>(at)?;
+        (!header.is_fragment()).then(|| header.ip(at, L4::Udp)).flatten()
+    }
+
+    #[inline(always)]
+    fn read_quoted<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>> {
+        let header = packet.header::<Ipv4Header>(at)?;
+        let l4 = L4::of(header.protocol())?;
+        (!header.is_later_fragment()).then(|| header.ip(at, l4)).flatten()
+    }
+
+    #[inline(always)]
+    fn is_error(kind: IcmpKind) -> bool {
+        // Destination unreachable, time exceeded, parameter problem.
+        matches!(kind.kind, 3 | 11 | 12)
+    }
+
+    #[inline(always)]
+    fn set_addresses<P: Packet>(
+        packet: &mut P,
+        at: usize,
+        source: Self,
+        destination: Self,
+        delta: Delta,
+    ) -> Result<(), DropReason> {
+        let header = packet.header_mut::<Ipv4Header>(at).ok_or(DropReason::Unwritable)?;
+        header.set_addresses(source, destination, delta);
         Ok(())
     }
 
@@ -226,16 +269,7 @@ impl Family for Ipv6 {
         {
             return Err(Unparsed::Odd);
         }
-        Ok(Ip {
-            source: header.source(),
-            destination: header.destination(),
-            l4: L4::of(next).ok_or(OTHER_PROTOCOL)?,
-            part: Part::Whole,
-            identification: 0,
-            l4_at: L3_AT + Ipv6Header::LEN,
-            l4_len: header.payload_len(),
-            ttl: header.hop_limit(),
-        })
+        Ok(header.ip(L3_AT, transport::<Self>(next)?))
     }
 
     /// What says that the packet is to make another stop first, or is longer than we walk, passes.
@@ -245,16 +279,7 @@ impl Family for Ipv6 {
         if !header.is_version_6() {
             return Err(CUT_SHORT);
         }
-        let mut ip = Ip {
-            source: header.source(),
-            destination: header.destination(),
-            l4: L4::Tcp,
-            part: Part::Whole,
-            identification: 0,
-            l4_at: L3_AT + Ipv6Header::LEN,
-            l4_len: header.payload_len(),
-            ttl: header.hop_limit(),
-        };
+        let mut ip = header.ip(L3_AT, L4::Tcp);
         let mut next = header.next_header();
         for _ in 0..EXTENSIONS {
             let length = match next {
@@ -299,6 +324,37 @@ impl Family for Ipv6 {
     }
 
     #[inline(always)]
+    fn read_icmp<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>> {
+        Some(packet.header::<Ipv6Header>(at)?.ip(at, L4::Udp))
+    }
+
+    #[inline(always)]
+    fn read_quoted<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>> {
+        let header = packet.header::<Ipv6Header>(at)?;
+        let l4 = L4::of(header.next_header())?;
+        header.is_version_6().then(|| header.ip(at, l4))
+    }
+
+    #[inline(always)]
+    fn is_error(kind: IcmpKind) -> bool {
+        // Destination unreachable, packet too big, time exceeded, parameter problem.
+        matches!(kind.kind, 1..=4)
+    }
+
+    #[inline(always)]
+    fn set_addresses<P: Packet>(
+        packet: &mut P,
+        at: usize,
+        source: Self,
+        destination: Self,
+        _: Delta,
+    ) -> Result<(), DropReason> {
+        let header = packet.header_mut::<Ipv6Header>(at).ok_or(DropReason::Unwritable)?;
+        header.set_addresses(source, destination);
+        Ok(())
+    }
+
+    #[inline(always)]
     fn turn<P: Packet>(packet: &mut P, _: &Parsed<Self>, l4_len: u16) -> Option<()> {
         packet.header_mut::<Ipv6Header>(L3_AT)?.turn(l4_len);
         Some(())
@@ -319,5 +375,41 @@ impl Family for Ipv6 {
     #[inline(always)]
     fn snat_source(device: &Device) -> Option<Self> {
         (device.snat_v6 != Self::default()).then_some(device.snat_v6)
+    }
+}
+
+impl Ipv4Header {
+    /// What it says at this place, as of a whole packet with this transport.
+    #[inline(always)]
+    fn ip(&self, at: usize, l4: L4) -> Option<Ip<Ipv4>> {
+        let header_len = self.header_len()?;
+        Some(Ip {
+            source: self.source(),
+            destination: self.destination(),
+            l4,
+            l4_at: at + header_len,
+            #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
+            l4_len: self.total_len().saturating_sub(header_len as u16),
+            ttl: self.ttl(),
+            part: Part::Whole,
+            identification: 0,
+        })
+    }
+}
+
+impl Ipv6Header {
+    /// What it says at this place, as of a whole packet with this transport.
+    #[inline(always)]
+    fn ip(&self, at: usize, l4: L4) -> Ip<Ipv6> {
+        Ip {
+            source: self.source(),
+            destination: self.destination(),
+            l4,
+            l4_at: at + Self::LEN,
+            l4_len: self.payload_len(),
+            ttl: self.hop_limit(),
+            part: Part::Whole,
+            identification: 0,
+        }
     }
 }

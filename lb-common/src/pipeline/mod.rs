@@ -7,7 +7,8 @@
 //!
 //! It has stages, because hits must be short and everything together is long. [`first`] is the upper
 //! line for established flows and ordinary headers. What it can't decide goes to [`whole`], which is
-//! all of the above; what is dropped and deserves an answer goes to [`answer`]. In the kernel each is a
+//! all of the above; ICMP errors
+//! are for [`errors`]; what is dropped and deserves an answer goes to [`answer`]. In the kernel each is a
 //! program, and the next one is reached by a tail call; [`run`] goes through them in one call.
 //!
 //! The files are named after the steps. Everything here is generic over the [`Packet`] and the
@@ -16,6 +17,7 @@
 mod answer;
 mod begin;
 mod choose;
+mod errors;
 mod family;
 mod fate;
 mod flow;
@@ -27,6 +29,7 @@ mod tables;
 mod way_out;
 
 pub use answer::{Bucket, answer};
+pub use errors::errors;
 pub use family::Family;
 pub use flow::{FlowRef, Generation};
 pub use tables::{Claim, FamilyTables, Route, RouteQuery, Tables};
@@ -52,8 +55,10 @@ pub fn run<P: Packet, T: Tables>(
     now: u32,
 ) -> Result<Verdict, DropReason> {
     let mut outcome = first(packet, tables, hook, now);
-    if let Ok(Verdict::Later(Stage::Whole)) = outcome {
-        outcome = whole(packet, tables, hook, now);
+    match outcome {
+        Ok(Verdict::Later(Stage::Whole)) => outcome = whole(packet, tables, hook, now),
+        Ok(Verdict::Later(Stage::Errors)) => outcome = errors(packet, tables, hook, now),
+        _ => {}
     }
     match outcome {
         Err(reason) if reason.notice().is_some() => answer(packet, tables, now, reason),
@@ -136,7 +141,8 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Ok(parsed) => parsed,
         Err(Unparsed::Pass(reason)) => return Ok(Fate::Pass(reason)),
         Err(Unparsed::Odd) if P::COMPLETE => return Ok(Fate::Later(Stage::Whole)),
-        Err(Unparsed::Odd) => return Ok(Fate::Pass(PassReason::Declined)),
+        Err(Unparsed::Icmp) if P::COMPLETE => return Ok(Fate::Later(Stage::Errors)),
+        Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::Pass(PassReason::Declined)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
         return Ok(Fate::Pass(PassReason::NotOurs));
@@ -164,7 +170,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let parsed: Parsed<A> = match parsed {
         Ok(parsed) => parsed,
         Err(Unparsed::Pass(reason)) => return Ok(Fate::Pass(reason)),
-        Err(Unparsed::Odd) => return Ok(Fate::Pass(PassReason::Declined)),
+        Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::Pass(PassReason::Protocol)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
         return Ok(Fate::Pass(PassReason::NotOurs));

@@ -44,12 +44,12 @@ pub struct Parsed<A> {
 impl<A: Copy> Parsed<A> {
     /// What the IP header says, and no ports.
     #[inline(always)]
-    fn of(ip: Ip<A>) -> Self {
+    pub const fn of(ip: Ip<A>) -> Self {
         Self {
             source: ip.source,
             destination: ip.destination,
-            source_port: Port::default(),
-            destination_port: Port::default(),
+            source_port: Port::from_wire(0),
+            destination_port: Port::from_wire(0),
             l4: ip.l4,
             l4_at: ip.l4_at,
             l4_len: ip.l4_len,
@@ -61,6 +61,17 @@ impl<A: Copy> Parsed<A> {
             acknowledgment: 0,
             l4_header_len: Udp::LEN,
         }
+    }
+
+    /// The same from one end to another.
+    #[inline(always)]
+    #[must_use]
+    pub const fn between(
+        self,
+        (source, source_port): (A, Port),
+        (destination, destination_port): (A, Port),
+    ) -> Self {
+        Self { source, destination, source_port, destination_port, ..self }
     }
 
     /// Source address and port.
@@ -86,6 +97,8 @@ pub enum Unparsed {
     Pass(PassReason),
     /// Its headers are out of the ordinary: there may be one further on.
     Odd,
+    /// It is ICMP, and may be about one that has.
+    Icmp,
 }
 
 /// Reads headers as nearly all packets have them: IP, then TCP or UDP. A packet that is cut short is

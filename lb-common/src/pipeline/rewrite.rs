@@ -21,12 +21,7 @@ pub fn rewrite<A: Family, P: Packet>(
     flow: FlowRef<A>,
     fate: Fate,
 ) -> Result<(), DropReason> {
-    if let Fate::Transmit = fate {
-        let ethernet = packet.header_mut::<Ethernet>(0).ok_or(DropReason::Unwritable)?;
-        let macs =
-            if flow.emits(Emit::Turn) { ethernet.macs().swapped() } else { flow.egress().macs };
-        ethernet.set_macs(macs);
-    }
+    link(packet, flow, fate)?;
     let address_delta = flow.address_delta();
     A::write(
         packet,
@@ -50,4 +45,20 @@ pub fn rewrite<A: Family, P: Packet>(
             ports: flow.port_delta(),
         },
     )
+}
+
+/// Writes the link-layer addresses of a packet that is sent on.
+#[inline(always)]
+pub fn link<A: Family, P: Packet>(
+    packet: &mut P,
+    flow: FlowRef<A>,
+    fate: Fate,
+) -> Result<(), DropReason> {
+    if let Fate::Transmit = fate {
+        let ethernet = packet.header_mut::<Ethernet>(0).ok_or(DropReason::Unwritable)?;
+        let macs =
+            if flow.emits(Emit::Turn) { ethernet.macs().swapped() } else { flow.egress().macs };
+        ethernet.set_macs(macs);
+    }
+    Ok(())
 }

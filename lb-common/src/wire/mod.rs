@@ -10,6 +10,7 @@ mod extension;
 mod icmp;
 mod ipv4;
 mod ipv6;
+mod ports;
 mod tcp;
 mod udp;
 mod word;
@@ -19,6 +20,7 @@ pub use extension::{Extension, FragmentHeader};
 pub use icmp::{Icmp, IcmpKind};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
+pub use ports::Ports;
 pub use tcp::{Tcp, TcpFlags};
 pub use udp::Udp;
 pub use word::{U16, U32, U64};
@@ -31,6 +33,8 @@ pub use word::{U16, U32, U64};
 /// without padding, alignment 1, every bit pattern valid.
 pub unsafe trait Header: Copy {}
 
+// SAFETY: one packed word.
+unsafe impl Header for U16 {}
 // SAFETY: one packed word.
 unsafe impl Header for U32 {}
 

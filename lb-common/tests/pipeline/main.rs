@@ -9,6 +9,7 @@ mod answers;
 mod collisions;
 mod drops;
 mod drops_midway;
+mod errors;
 mod flows;
 mod graduation;
 mod hairpin;

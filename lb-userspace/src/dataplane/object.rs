@@ -85,10 +85,11 @@ pub struct Programs {
 
 impl Programs {
     /// Names of the programs, as the kernel shows them.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "lb_xdp_whole",
         "lb_whole",
         "lb_answer",
+        "lb_errors",
         "lb_xdp",
         "lb_uplink_in",
         "lb_uplink_out",
@@ -140,6 +141,7 @@ impl Programs {
         for (map, stage, name) in [
             ("STAGES", Stage::Whole, "lb_whole"),
             ("STAGES", Stage::Answer, "lb_answer"),
+            ("STAGES", Stage::Errors, "lb_errors"),
             ("STAGES_XDP", Stage::Whole, "lb_xdp_whole"),
         ] {
             let failed = |source: ProgramError| DataplaneError::Program {

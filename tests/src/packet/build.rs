@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::number;
+use super::{
+    checksum::{internet_checksum, transport_checksum},
+    number,
+};
 use crate::lab::cast::{Family, Host, Mac, NODE1, OUTSIDE};
 
 /// A packet to be built: from `outside` port 40000 to `node1` port 80, a TCP SYN with no payload and a
@@ -232,6 +235,22 @@ impl Packet {
     pub fn other(mut self, protocol: u8) -> Self {
         self.transport = Transport::Other { protocol };
         self
+    }
+
+    /// Carries an ICMP message (of the packet's family): type and code, the four bytes after the checksum,
+    /// and the rest. The checksum is that for the addresses that the packet has by now.
+    pub fn icmp(self, kind: [u8; 2], rest: [u8; 4], content: &[u8]) -> Self {
+        let mut message = [&kind[..], &[0, 0], &rest, content].concat();
+        let (source, destination) = self.addresses;
+        let (protocol, sum) = match self.family() {
+            Family::V4 => (number::ICMP, internet_checksum(&[&message])),
+            Family::V6 => {
+                let protocol = number::ICMPV6;
+                (protocol, transport_checksum(source, destination, protocol, &message))
+            }
+        };
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        self.other(protocol).payload(&message)
     }
 
     /// What it carries.

@@ -39,6 +39,17 @@ struct Content {
     acknowledgement: u32,
     ttl: u8,
     payload: usize,
+    shape: Shape,
+}
+
+/// What kind of packet it is.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Whole,
+    /// A fragment of one of a few packets: where in it, in units of eight bytes.
+    Fragment(u16, u32),
+    /// An ICMP error about a packet of the other direction, of which this much is quoted.
+    Error([u8; 2], usize),
 }
 
 /// Packets in an order that the seed settles.
@@ -93,6 +104,24 @@ impl Source {
 impl Tuple {
     fn packet(&self, content: &Content) -> Packet {
         let (from, to) = self.addresses;
+        match content.shape {
+            Shape::Whole => self.plain(content),
+            Shape::Fragment(offset, id) => self.plain(content).fragment(offset, true, id),
+            Shape::Error(kind, quoted) => {
+                let other =
+                    Self { addresses: (to, from), ports: (self.ports.1, self.ports.0), ..*self };
+                let about = other.plain(content).build();
+                let about = &about[14..about.len().min(14 + quoted)];
+                Packet::new(Family::of(from))
+                    .addresses(from, to)
+                    .ttl(content.ttl)
+                    .icmp(kind, [7; 4], about)
+            }
+        }
+    }
+
+    fn plain(&self, content: &Content) -> Packet {
+        let (from, to) = self.addresses;
         let packet = Packet::new(Family::of(from))
             .addresses(from, to)
             .ports(self.ports.0, self.ports.1)
@@ -125,15 +154,15 @@ fn content() -> BoxedStrategy<Content> {
     let flags = select(vec![SYN, SYN_ACK, SYN_ACK, ACK, ACK, ACK, PSH | ACK, FIN | ACK, RST]);
     let ttl = prop_oneof![15 => Just(64_u8), 1 => 0..3_u8];
     let payload = prop_oneof![15 => 0..32_usize, 1 => 1_400..1_500_usize];
-    (any::<(Index, bool)>(), flags, 1_000..1_002_u32, 1_000..1_003_u32, ttl, payload)
-        .prop_map(|((which, at_xdp), flags, sequence, acknowledgement, ttl, payload)| Content {
-            which,
-            at_xdp,
-            flags,
-            sequence,
-            acknowledgement,
-            ttl,
-            payload,
+    let kinds = select(vec![[3, 3], [3, 4], [11, 0], [1, 4], [2, 0], [5, 0], [128, 0]]);
+    let shape = prop_oneof![
+        20 => Just(Shape::Whole),
+        1 => (select(vec![0, 0, 2]), 0..8_u32).prop_map(|(at, id)| Shape::Fragment(at, id)),
+        1 => (kinds, 20..110_usize).prop_map(|(kind, quoted)| Shape::Error(kind, quoted)),
+    ];
+    (any::<(Index, bool)>(), flags, 1_000..1_002_u32, 1_000..1_003_u32, ttl, (payload, shape))
+        .prop_map(|((which, at_xdp), flags, sequence, acknowledgement, ttl, (payload, shape))| {
+            Content { which, at_xdp, flags, sequence, acknowledgement, ttl, payload, shape }
         })
         .boxed()
 }

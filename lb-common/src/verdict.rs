@@ -1,5 +1,7 @@
 //! What can become of a packet, and the number under which each outcome is counted.
 
+use crate::hook::Hook;
+
 /// What the hook is to do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -7,6 +9,8 @@ pub enum Verdict {
     Pass(PassReason),
     /// Translated, to the kernel's stack.
     Stack,
+    /// Translated and addressed, to the bridge that it came in by.
+    Switch,
     /// Translated and addressed, out of the interface with this index.
     Transmit(u32),
     /// Translated, out of the interface with this index; the kernel finds the neighbour.
@@ -31,8 +35,7 @@ pub enum Answer {
     TooBig = 22,
 }
 
-/// What follows the first look at a packet. In the kernel each is a program, reached by a tail call
-/// with this number.
+/// What follows the first look at a packet. In the kernel each is a program, reached by a tail call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Stage {
@@ -45,8 +48,14 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// How many there are.
-    pub const COUNT: u32 = 3;
+    /// How many places there are for their programs.
+    pub const PLACES: u32 = 3 * Hook::ALL.len() as u32;
+
+    /// The place of its program for a hook.
+    #[inline(always)]
+    pub const fn place(self, hook: Hook) -> u32 {
+        self as u32 * Hook::ALL.len() as u32 + (hook as u32 - 1)
+    }
 }
 
 /// Why a packet was left untouched.
@@ -173,6 +182,7 @@ impl Verdict {
         match self {
             Self::Pass(reason) => reason as u32,
             Self::Stack => 16,
+            Self::Switch => 23,
             Self::Transmit(_) => 17,
             Self::Resolve(_) => 18,
             Self::Answer(answer) => answer as u32,
@@ -187,13 +197,18 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 30] = [
+pub const COUNTER_INFO: [CounterInfo; 31] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
     info(PassReason::Protocol as u32, "pass_protocol", "left alone: neither TCP nor UDP"),
     info(PassReason::Declined as u32, "pass_declined", "handed by XDP to TC"),
     info(Verdict::Stack.counter(), "translated_stack", "translated, then routed by the kernel"),
+    info(
+        Verdict::Switch.counter(),
+        "translated_switch",
+        "translated, then switched by a bridge past the packet filters",
+    ),
     info(Verdict::Transmit(0).counter(), "translated_transmit", "translated and sent on at once"),
     info(
         Verdict::Resolve(0).counter(),

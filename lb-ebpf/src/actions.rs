@@ -17,7 +17,7 @@ use crate::packet::SkbPacket;
 #[inline(always)]
 pub fn xdp(ctx: &XdpContext, outcome: Result<Verdict, DropReason>) -> u32 {
     match outcome {
-        Ok(Verdict::Pass(_) | Verdict::Stack) => xdp_action::XDP_PASS,
+        Ok(Verdict::Pass(_) | Verdict::Stack | Verdict::Switch) => xdp_action::XDP_PASS,
         // Sending back out of the same interface costs half of what a redirect does.
         Ok(Verdict::Transmit(ifindex)) if ifindex as usize == ctx.ingress_ifindex() => {
             xdp_action::XDP_TX
@@ -35,7 +35,7 @@ pub fn xdp(ctx: &XdpContext, outcome: Result<Verdict, DropReason>) -> u32 {
 #[inline(always)]
 pub fn classifier(packet: &SkbPacket<'_>, hook: Hook, outcome: Result<Verdict, DropReason>) -> i32 {
     match outcome {
-        Ok(Verdict::Pass(_) | Verdict::Stack) => TC_ACT_UNSPEC,
+        Ok(Verdict::Pass(_) | Verdict::Stack | Verdict::Switch) => TC_ACT_UNSPEC,
         // SAFETY: takes numbers only. Answers with the action.
         Ok(Verdict::Transmit(ifindex)) => (unsafe { bpf_redirect(ifindex, 0) }) as i32,
         Ok(Verdict::Resolve(ifindex)) => {

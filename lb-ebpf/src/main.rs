@@ -45,7 +45,7 @@ fn lb_xdp(ctx: XdpContext) -> u32 {
         return actions::xdp(&ctx, outcome);
     };
     // SAFETY: nothing here is to be dropped.
-    unsafe { STAGES_XDP.tail_call(&ctx, stage as u32) };
+    unsafe { STAGES_XDP.tail_call(&ctx, stage.place(Hook::UplinkIn)) };
     // There is none: TC does the work.
     tables.count(PassReason::Declined as u32);
     xdp_action::XDP_PASS
@@ -54,7 +54,7 @@ fn lb_xdp(ctx: XdpContext) -> u32 {
 /// The second stage of [`lb_xdp`].
 #[xdp]
 #[inline(always)]
-fn lb_xdp_whole(ctx: XdpContext) -> u32 {
+fn lb_xdp_all(ctx: XdpContext) -> u32 {
     let tables = Kernel::at(ctx.as_ptr());
     let mut packet = XdpPacket::new(&ctx);
     let outcome = pipeline::whole(&mut packet, &tables, Hook::UplinkIn, now());
@@ -85,16 +85,32 @@ fn lb_workload_out(ctx: TcContext) -> i32 {
     first(&ctx, Hook::WorkloadOut)
 }
 
-/// The second stage at TC, for all hooks.
+/// The second stage of [`lb_uplink_in`].
 #[classifier]
 #[inline(always)]
-fn lb_whole(ctx: TcContext) -> i32 {
-    let mut packet = SkbPacket::with_all_headers(&ctx);
-    let Some(hook) = Hook::from_role(packet.noted(Note::Hook) as u8) else {
-        return actions::classifier(&packet, Hook::UplinkIn, Err(DropReason::NoStage));
-    };
-    let outcome = pipeline::whole(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
-    conclude(&ctx, &packet, hook, outcome)
+fn lb_uplink_in_all(ctx: TcContext) -> i32 {
+    whole(&ctx, Hook::UplinkIn)
+}
+
+/// The second stage of [`lb_uplink_out`].
+#[classifier]
+#[inline(always)]
+fn lb_uplink_out_all(ctx: TcContext) -> i32 {
+    whole(&ctx, Hook::UplinkOut)
+}
+
+/// The second stage of [`lb_workload_in`].
+#[classifier]
+#[inline(always)]
+fn lb_pod_in_all(ctx: TcContext) -> i32 {
+    whole(&ctx, Hook::WorkloadIn)
+}
+
+/// The second stage of [`lb_workload_out`].
+#[classifier]
+#[inline(always)]
+fn lb_pod_out_all(ctx: TcContext) -> i32 {
+    whole(&ctx, Hook::WorkloadOut)
 }
 
 /// ICMP at TC, for all hooks.
@@ -113,7 +129,7 @@ fn lb_errors(ctx: TcContext) -> i32 {
 #[classifier]
 #[inline(always)]
 fn lb_answer(ctx: TcContext) -> i32 {
-    let mut packet = SkbPacket::new(&ctx);
+    let mut packet = SkbPacket::with_all_headers(&ctx);
     let hook = Hook::from_role(packet.noted(Note::Hook) as u8);
     let reason = DropReason::told(packet.noted(Note::Reason));
     let (Some(hook), Some(reason)) = (hook, reason) else {
@@ -128,6 +144,13 @@ fn first(ctx: &TcContext, hook: Hook) -> i32 {
     let tables = Kernel::at(ctx.as_ptr());
     let mut packet = SkbPacket::new(ctx);
     let outcome = pipeline::first(&mut packet, &tables, hook, now());
+    conclude(ctx, &packet, hook, outcome)
+}
+
+#[inline(always)]
+fn whole(ctx: &TcContext, hook: Hook) -> i32 {
+    let mut packet = SkbPacket::with_all_headers(ctx);
+    let outcome = pipeline::whole(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
     conclude(ctx, &packet, hook, outcome)
 }
 
@@ -149,7 +172,7 @@ fn conclude(
     };
     packet.note(Note::Hook, hook as u32);
     // SAFETY: nothing here is to be dropped.
-    unsafe { STAGES.tail_call(ctx, stage as u32) };
+    unsafe { STAGES.tail_call(ctx, stage.place(hook)) };
     Kernel::at(ctx.as_ptr()).count(DropReason::NoStage as u32);
     actions::classifier(packet, hook, Err(DropReason::NoStage))
 }

@@ -99,13 +99,13 @@ pub static NEIGHBOURS: Array<u64> = Array::with_max_entries(Neighbour::SLOTS, 0)
 #[map]
 pub static ANSWERS: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);
 
-/// The stages behind the first at TC, by the numbers of [`Stage`].
+/// The stages behind the first at TC, by their places.
 #[map]
-pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::COUNT, 0);
+pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::PLACES, 0);
 
 /// The same at XDP.
 #[map]
-pub static STAGES_XDP: ProgramArray = ProgramArray::with_max_entries(Stage::COUNT, 0);
+pub static STAGES_XDP: ProgramArray = ProgramArray::with_max_entries(Stage::PLACES, 0);
 
 /// Outcomes and events, see `lb_common::verdict`.
 #[map]

@@ -146,9 +146,10 @@ impl Tables for Kernel {
 
     #[inline(always)]
     fn may_answer(&self, now: u32, price: u32) -> bool {
+        let (second, size) = (config!(touch_interval), config!(answers));
         ANSWERS.get_ptr_mut(0).is_some_and(|bucket| {
             // SAFETY: this CPU's own.
-            unsafe { (*bucket).take(now, config!(touch_interval), config!(answers), price) }
+            unsafe { (*bucket).take(now, second, size, price) }
         })
     }
 

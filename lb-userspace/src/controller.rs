@@ -20,7 +20,7 @@ use crate::{
         collect::{self, Jiffies, Timeouts},
         read_back,
     },
-    devices::{self, Classified, Devices, Forwarding, Selection, Sysctls},
+    devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection, Sysctls},
     model::{NODE_PORTS, Problem},
     source::Snapshot,
     state::{ServiceState, State},
@@ -167,6 +167,8 @@ impl Controller {
         let graduate_udp =
             collected.udp_established < self.tables.flows_v4.capacity() as usize / UDP_SHARE;
         self.tables.set_graduate_udp(graduate_udp);
+        // The kernel tells nobody when a setting changes.
+        self.write_devices()?;
         tracing::debug!(?collected, "collected");
         Ok(())
     }
@@ -210,14 +212,28 @@ impl Controller {
                     mtu: mtu(uplink.mtu),
                     snat_v4: uplink.snat_v4.map(Into::into).unwrap_or_default(),
                     snat_v6: uplink.snat_v6.map(Into::into).unwrap_or_default(),
+                    ..Device::default()
                 },
             ));
         }
-        let workloads = self.interfaces.workloads.iter().map(|(index, one)| (*index, one.mtu));
-        let bridges = self.interfaces.bridges.iter().map(|(index, one)| (*index, one.mtu));
-        for (index, size) in workloads.chain(bridges) {
-            let role = DeviceRole::Workload as u8;
-            wanted.push((index, Device { role, mtu: mtu(size), ..Device::default() }));
+        let role = DeviceRole::Workload as u8;
+        let calls = BridgeCalls::read()?;
+        for (index, workload) in &self.interfaces.workloads {
+            let bridge = workload.bridge.and_then(|index| self.interfaces.bridges.get(&index));
+            let switched = |called: bool, flag| if bridge.is_none() || called { 0 } else { flag };
+            let own = bridge.map_or(BridgeCalls::default(), |bridge| bridge.calls);
+            let device = Device {
+                role,
+                flags: switched(calls.v4 || own.v4, Device::SWITCHED_V4)
+                    | switched(calls.v6 || own.v6, Device::SWITCHED_V6),
+                mtu: mtu(workload.mtu),
+                bridge: workload.bridge.unwrap_or(0),
+                ..Device::default()
+            };
+            wanted.push((*index, device));
+        }
+        for (index, bridge) in &self.interfaces.bridges {
+            wanted.push((*index, Device { role, mtu: mtu(bridge.mtu), ..Device::default() }));
         }
         let gone: Vec<u32> = self
             .tables

@@ -4,6 +4,7 @@
 
 use super::{
     Family, FamilyTables, Tables, ether_type,
+    family::Part,
     parse::{self, Parsed},
 };
 use crate::{
@@ -82,7 +83,8 @@ fn make<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     now: u32,
     reason: DropReason,
 ) -> Option<Answer> {
-    let parsed: Parsed<A> = parse::ordinary(packet).ok()?;
+    // A first fragment's sender is told; that of the others was, or will be.
+    let parsed: Parsed<A> = parse::alone(packet)?;
     let (sender, _) = parsed.source();
     #[expect(clippy::cast_possible_truncation, reason = "an offset of a header")]
     let end = parsed.l4_at as u32 + u32::from(parsed.l4_len);
@@ -100,7 +102,9 @@ fn make<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     };
     if let Notice::Refusal | Notice::Reset = notice {
         if let L4::Tcp = parsed.l4 {
-            let silent = parsed.flags.any(TcpFlags::RST) || !may(Bucket::RESET);
+            let silent = parsed.flags.any(TcpFlags::RST)
+                || parsed.part != Part::Whole
+                || !may(Bucket::RESET);
             return if silent { None } else { reset(packet, &parsed) };
         }
         if let Notice::Reset = notice {

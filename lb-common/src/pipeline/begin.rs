@@ -30,12 +30,17 @@ struct Plan<A> {
     source: A,
 }
 
-/// Begins a flow and returns its forward half, or `None` if this hook can't finish its packets.
+/// Begins a flow and finds its forward half, or none if this hook can't finish its packets.
 ///
 /// Everything that can fail is found out before anything is written. The reply's entry is claimed
-/// first, because it is what proves the source port free; the forward entry makes the flow real.
+/// first, because it is what proves the source port free; the forward entry makes the flow real. The flow is
+/// not part of the result: in one register with a reason the verifier takes it for a number.
 /// Of two CPUs that begin the same flow, the one that comes second takes the first one's.
 #[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of one function; bundled, they would be memory"
+)]
 pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     packet: &P,
     tables: &T,
@@ -44,18 +49,19 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     parsed: &Parsed<A>,
     key: &FlowKey<A>,
     choice: &Choice<A>,
-) -> Result<Option<FlowRef<A>>, DropReason> {
+    found: &mut Option<FlowRef<A>>,
+) -> Result<(), DropReason> {
     let mut draft = tables.draft().ok_or(DropReason::FlowTableFull)?;
     // SAFETY: `draft` is this CPU's own, and asked for only here.
     let draft = unsafe { draft.as_mut() };
     draft.forward.egress.clear();
     let Some(plan) = plan(packet, tables, hook, parsed, choice, &mut draft.forward.egress)? else {
-        return Ok(None);
+        return Ok(());
     };
     write_down(draft, now, parsed, choice, plan);
 
     let mut reverse_key = *key;
-    reverse_key.role = reverse_hook(hook, matches!(plan.emit, Emit::Stack)) as u8;
+    reverse_key.role = reverse_hook(hook, plan.emit.goes_on()) as u8;
     reverse_key.source = choice.address;
     reverse_key.source_port = choice.port;
     reverse_key.destination = plan.source;
@@ -65,7 +71,8 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Claim::Claimed => {
             tables.count(Event::FlowCreated as u32);
             tables.count_flow(choice.service);
-            Ok(Some(FlowRef::fresh(&mut draft.forward)))
+            *found = Some(FlowRef::fresh(&mut draft.forward));
+            Ok(())
         }
         Claim::Taken => {
             let other = tables.find(key).ok_or(DropReason::FlowTableFull)?;
@@ -73,7 +80,8 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             if claimed && !leads_alike(other, &draft.forward) {
                 tables.remove_new(&reverse_key);
             }
-            Ok(Some(other))
+            *found = Some(other);
+            Ok(())
         }
         Claim::Full => {
             if claimed {
@@ -107,7 +115,10 @@ fn plan<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let through_stack = Plan { emit: Emit::Stack, source: client };
     if hook == Hook::WorkloadIn {
         if client != choice.address {
-            return Ok(Some(through_stack));
+            return Ok(Some(Plan {
+                emit: to_another(packet, tables, choice, client, egress),
+                ..through_stack
+            }));
         }
         check_ttl(parsed)?;
         // A pod that reaches itself: it can't be its own peer, so its peer is the service.
@@ -136,6 +147,33 @@ fn plan<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         return Ok(None);
     }
     Ok(Some(Plan { emit: Emit::Transmit, source }))
+}
+
+/// How packets of a pod get to another endpoint: through the stack, unless both are ports of one bridge
+/// whose replies packet filters would not see. Then they are not to see the requests either.
+#[inline(always)]
+fn to_another<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &P,
+    tables: &T,
+    choice: &Choice<A>,
+    client: A,
+    egress: &mut Egress,
+) -> Emit {
+    let Some(port) = tables.device(packet.ifindex()) else {
+        return Emit::Stack;
+    };
+    if port.flags & A::SWITCHED == 0 {
+        return Emit::Stack;
+    }
+    let query =
+        RouteQuery { ifindex: packet.ifindex(), source: client, destination: choice.address };
+    match tables.route(&query, egress) {
+        Route::Via | Route::Unresolved if egress.ifindex == port.bridge => {
+            egress.epoch = tables.epoch();
+            Emit::Switch
+        }
+        _ => Emit::Stack,
+    }
 }
 
 /// Adds to an egress what the routing table doesn't know.
@@ -193,7 +231,10 @@ fn describe<A: Family>(
     flow.last_seen = now;
     flow.sequence = 0;
     flow.half = half as u8;
-    flow.emit = plan.emit as u8;
+    flow.emit = match half {
+        Half::Forward => plan.emit,
+        Half::Reverse => plan.emit.of_replies(),
+    } as u8;
     flow.state = 0;
     flow.packets = 0;
 }
@@ -216,7 +257,7 @@ fn claim_reverse<A: Family, T: Tables + FamilyTables<A>>(
     let outer = Sum::of_half(client_port.to_wire()) + Sum::of_half(frontend_port.to_wire());
     let ports = tables.snat_ports();
     for attempt in 0..PORT_TRIES {
-        let port = if attempt == 0 && matches!(plan.emit, Emit::Stack) {
+        let port = if attempt == 0 && plan.emit.goes_on() {
             client_port
         } else if ports.count == 0 {
             return Err(DropReason::SourcePortsExhausted);

@@ -34,7 +34,7 @@ pub fn errors<P: Packet, T: Tables>(
     let outcome = match ether_type(packet) {
         Some(EtherType::IPV4) => translate::<Ipv4, P, T>(packet, tables, hook, now, &mut interface),
         Some(EtherType::IPV6) => translate::<Ipv6, P, T>(packet, tables, hook, now, &mut interface),
-        _ => Ok(Fate::Pass(PassReason::NotIp)),
+        _ => Ok(Fate::pass(PassReason::NotIp)),
     };
     conclude::<P, T>(tables, outcome, &interface)
 }
@@ -56,24 +56,25 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     interface: &mut Interface,
 ) -> Result<Fate, DropReason> {
     let Some((outer, quoted)) = read::<A, P>(packet) else {
-        return Ok(Fate::Pass(PassReason::Protocol));
+        return Ok(Fate::pass(PassReason::Protocol));
     };
     // As a packet of the error's own way would have come in.
     let way = Parsed::of(quoted.ip)
         .between((quoted.ip.destination, quoted.destination), (quoted.ip.source, quoted.source));
     if !ours::may_be_ours(tables, hook, &way) {
-        return Ok(Fate::Pass(PassReason::NotOurs));
+        return Ok(Fate::pass(PassReason::NotOurs));
     }
     let key = FlowKey::new(hook, way.l4, way.source(), way.destination());
     let Some(flow) = tables.find(&key) else {
-        return Ok(Fate::Pass(PassReason::NotOurs));
+        return Ok(Fate::pass(PassReason::NotOurs));
     };
     let whole = Parsed::of(outer);
-    let Some(fate) = way_out::way_out(packet, tables, &whole, flow, now, false, interface)? else {
-        return Ok(Fate::Pass(PassReason::Declined));
+    let Some(fate) = way_out::way_out(packet, tables, hook, &whole, flow, now, false, interface)?
+    else {
+        return Ok(Fate::pass(PassReason::Declined));
     };
     tables.count(Event::ErrorTranslated as u32);
-    rewrite::link(packet, flow, fate)?;
+    rewrite::link(packet, hook, flow, fate)?;
     write(packet, &outer, &quoted, flow, fate)?;
     Ok(fate)
 }
@@ -146,7 +147,7 @@ fn write<A: Family, P: Packet>(
         outer.source.sum() + outer.destination.sum(),
         source.sum() + destination.sum(),
     );
-    let forwarded = !matches!(fate, Fate::Stack);
+    let forwarded = !matches!(fate, Fate::Stack | Fate::Switch);
     A::write(packet, IpChange { source, destination, delta: outside, forwarded })?;
     // IPv4's own checksum makes up for its addresses; IPv6 has none, and counts the outer ones too.
     let all = if A::ICMP_HAS_PSEUDO_HEADER { inside.and(addresses).and(outside) } else { inside };

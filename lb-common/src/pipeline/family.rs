@@ -92,6 +92,8 @@ pub const L3_AT: usize = Ethernet::LEN;
 pub trait Family: Address {
     /// The version of IP.
     const VERSION: u32;
+    /// The flag of a device that switches it past the packet filters.
+    const SWITCHED: u8;
     /// What a frame with it says that it carries.
     const ETHER_TYPE: EtherType;
     /// Length of the header without options in bytes.
@@ -142,6 +144,7 @@ pub trait Family: Address {
 
 impl Family for Ipv4 {
     const VERSION: u32 = 4;
+    const SWITCHED: u8 = Device::SWITCHED_V4;
     const ETHER_TYPE: EtherType = EtherType::IPV4;
     const HEADER_LEN: usize = Ipv4Header::LEN;
     const ICMP: Protocol = Protocol::ICMP;
@@ -247,6 +250,7 @@ impl Family for Ipv4 {
 
 impl Family for Ipv6 {
     const VERSION: u32 = 6;
+    const SWITCHED: u8 = Device::SWITCHED_V6;
     const ETHER_TYPE: EtherType = EtherType::IPV6;
     const HEADER_LEN: usize = Ipv6Header::LEN;
     const ICMP: Protocol = Protocol::ICMPV6;
@@ -331,8 +335,21 @@ impl Family for Ipv6 {
     #[inline(always)]
     fn read_quoted<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>> {
         let header = packet.header::<Ipv6Header>(at)?;
-        let l4 = L4::of(header.next_header())?;
-        header.is_version_6().then(|| header.ip(at, l4))
+        if !header.is_version_6() {
+            return None;
+        }
+        let mut ip = header.ip(at, L4::Tcp);
+        let mut next = header.next_header();
+        if next == Protocol::FRAGMENT {
+            let fragment = packet.header::<FragmentHeader>(ip.l4_at)?;
+            if fragment.is_later() {
+                return None;
+            }
+            next = fragment.next();
+            ip.l4_at += FragmentHeader::LEN;
+        }
+        ip.l4 = L4::of(next)?;
+        Some(ip)
     }
 
     #[inline(always)]
@@ -355,8 +372,10 @@ impl Family for Ipv6 {
     }
 
     #[inline(always)]
-    fn turn<P: Packet>(packet: &mut P, _: &Parsed<Self>, l4_len: u16) -> Option<()> {
-        packet.header_mut::<Ipv6Header>(L3_AT)?.turn(l4_len);
+    fn turn<P: Packet>(packet: &mut P, parsed: &Parsed<Self>, l4_len: u16) -> Option<()> {
+        #[expect(clippy::cast_possible_truncation, reason = "the walk is shorter")]
+        let extensions = (parsed.l4_at - L3_AT - Self::HEADER_LEN) as u16;
+        packet.header_mut::<Ipv6Header>(L3_AT)?.turn(extensions + l4_len);
         Some(())
     }
 

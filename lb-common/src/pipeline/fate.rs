@@ -3,24 +3,41 @@
 //! A [`Verdict`] carries an interface in some of its variants and nothing in the others. Held across
 //! a helper's call, the compiler keeps that number on the stack, writes it only where there is one,
 //! and reads it back everywhere. Before Linux 6.3 (kernel commit 6715df8d5d24, "bpf: Allow reads from
-//! uninit stack") the verifier refuses that: "invalid read from stack R10 off=-216 size=4". Hence the
-//! number is kept apart from the fate, and in memory: [`Interface`]. May go with the last such kernel.
+//! uninit stack") the verifier refuses that: "invalid read from stack R10 off=-216 size=4". In a register it
+//! calculates with whatever is there, which may be a pointer: "R8 pointer arithmetic with <<= operator
+//! prohibited", on every kernel. Hence a fate is one number, always defined, and the interface is kept apart, and in
+//! memory: [`Interface`].
 
 use crate::verdict::{PassReason, Stage, Verdict};
 
 /// A [`Verdict`] without the interface.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Fate {
-    /// Untouched, to whoever comes next.
-    Pass(PassReason),
+    /// Untouched, to whoever comes next; see [`PassReason`].
+    PassNotIp = 0,
+    /// See there.
+    PassNotOurs = 1,
+    /// See there.
+    PassFragment = 2,
+    /// See there.
+    PassProtocol = 3,
+    /// See there.
+    PassDeclined = 4,
     /// Translated, to the kernel's stack.
-    Stack,
+    Stack = 16,
     /// Translated and addressed, out of the [`Interface`].
-    Transmit,
+    Transmit = 17,
     /// Translated, out of the [`Interface`]; the kernel finds the neighbour.
-    Resolve,
-    /// To be gone on with by another stage.
-    Later(Stage),
+    Resolve = 18,
+    /// Translated and addressed, to the bridge that it came in by.
+    Switch = 23,
+    /// To be gone on with by another [`Stage`].
+    LaterWhole = 64,
+    /// The same.
+    LaterAnswer = 65,
+    /// The same.
+    LaterErrors = 66,
 }
 
 /// Index of the interface that a packet leaves by.
@@ -48,27 +65,84 @@ impl Interface {
 }
 
 impl Fate {
+    /// Left untouched for a reason.
+    #[inline(always)]
+    pub const fn pass(reason: PassReason) -> Self {
+        match reason {
+            PassReason::NotIp => Self::PassNotIp,
+            PassReason::NotOurs => Self::PassNotOurs,
+            PassReason::Fragment => Self::PassFragment,
+            PassReason::Protocol => Self::PassProtocol,
+            PassReason::Declined => Self::PassDeclined,
+        }
+    }
+
+    /// Another stage's.
+    #[inline(always)]
+    pub const fn later(stage: Stage) -> Self {
+        match stage {
+            Stage::Whole => Self::LaterWhole,
+            Stage::Answer => Self::LaterAnswer,
+            Stage::Errors => Self::LaterErrors,
+        }
+    }
+
+    /// The stage that goes on with it, if one does.
+    #[inline(always)]
+    pub const fn stage(self) -> Option<Stage> {
+        match self {
+            Self::LaterWhole => Some(Stage::Whole),
+            Self::LaterAnswer => Some(Stage::Answer),
+            Self::LaterErrors => Some(Stage::Errors),
+            _ => None,
+        }
+    }
+
     /// The counter of this outcome.
     #[inline(always)]
     pub const fn counter(self) -> u32 {
-        match self {
-            Self::Pass(reason) => Verdict::Pass(reason).counter(),
-            Self::Stack => Verdict::Stack.counter(),
-            Self::Transmit => Verdict::Transmit(0).counter(),
-            Self::Resolve => Verdict::Resolve(0).counter(),
-            Self::Later(stage) => Verdict::Later(stage).counter(),
-        }
+        self as u32
     }
 
     /// The verdict. Only to be made when nothing follows but carrying it out.
     #[inline(always)]
     pub fn verdict(self, interface: &Interface) -> Verdict {
         match self {
-            Self::Pass(reason) => Verdict::Pass(reason),
+            Self::PassNotIp => Verdict::Pass(PassReason::NotIp),
+            Self::PassNotOurs => Verdict::Pass(PassReason::NotOurs),
+            Self::PassFragment => Verdict::Pass(PassReason::Fragment),
+            Self::PassProtocol => Verdict::Pass(PassReason::Protocol),
+            Self::PassDeclined => Verdict::Pass(PassReason::Declined),
             Self::Stack => Verdict::Stack,
+            Self::Switch => Verdict::Switch,
             Self::Transmit => Verdict::Transmit(interface.get()),
             Self::Resolve => Verdict::Resolve(interface.get()),
-            Self::Later(stage) => Verdict::Later(stage),
+            Self::LaterWhole => Verdict::Later(Stage::Whole),
+            Self::LaterAnswer => Verdict::Later(Stage::Answer),
+            Self::LaterErrors => Verdict::Later(Stage::Errors),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fate_is_counted_like_its_verdict() {
+        for fate in [
+            Fate::PassNotIp,
+            Fate::PassNotOurs,
+            Fate::PassFragment,
+            Fate::PassProtocol,
+            Fate::PassDeclined,
+            Fate::Stack,
+            Fate::Switch,
+            Fate::Transmit,
+            Fate::Resolve,
+        ] {
+            assert_eq!(fate.counter(), fate.verdict(&Interface::none()).counter());
+            assert!(fate.stage().is_none());
         }
     }
 }

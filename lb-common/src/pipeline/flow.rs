@@ -161,9 +161,10 @@ impl<A: Address> FlowRef<A> {
 }
 
 /// What the flow table says about a packet.
-pub enum Judgement<A> {
-    /// It belongs to this flow.
-    Goes(FlowRef<A>),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It belongs to the flow that was found.
+    Goes,
     /// There is a flow, but it is over, and this packet begins another.
     Over,
     /// There is none.
@@ -188,10 +189,12 @@ pub fn find<A: Family, T: Tables + FamilyTables<A>>(
     hook: Hook,
     parsed: &Parsed<A>,
     key: &FlowKey<A>,
-) -> Result<Judgement<A>, DropReason> {
+    found: &mut Option<FlowRef<A>>,
+) -> Result<Judgement, DropReason> {
     let Some(flow) = tables.find(key) else {
         return Ok(Judgement::None);
     };
+    *found = Some(flow);
     let backend = flow.backend();
     if tables.backend_generation(backend.id) != backend.generation {
         return if flow.is_forward() && (parsed.l4 == L4::Udp || parsed.flags.opens()) {
@@ -203,7 +206,7 @@ pub fn find<A: Family, T: Tables + FamilyTables<A>>(
     if parsed.flags.opens() && flow.is_forward() && is_closed(tables, hook, flow, key) {
         return Ok(Judgement::Over);
     }
-    Ok(Judgement::Goes(flow))
+    Ok(Judgement::Goes)
 }
 
 /// Whether a connection is over as its client sees it: the client said so, or was told.
@@ -225,8 +228,8 @@ fn is_closed<A: Family, T: FamilyTables<A>>(
 
 /// The hook at which the replies of a flow are translated back.
 #[inline(always)]
-pub const fn reverse_hook(hook: Hook, through_stack: bool) -> Hook {
-    match (hook, through_stack) {
+pub const fn reverse_hook(hook: Hook, goes_on: bool) -> Hook {
+    match (hook, goes_on) {
         (Hook::WorkloadIn | Hook::WorkloadOut, true) => Hook::WorkloadOut,
         (Hook::WorkloadIn | Hook::WorkloadOut, false) => Hook::WorkloadIn,
         (Hook::UplinkIn | Hook::UplinkOut, true) => Hook::UplinkOut,
@@ -238,7 +241,8 @@ pub const fn reverse_hook(hook: Hook, through_stack: bool) -> Hook {
 #[inline(always)]
 pub(super) fn reverse_key<A: Family>(hook: Hook, flow: FlowRef<A>, key: &FlowKey<A>) -> FlowKey<A> {
     let mut reverse = *key;
-    reverse.role = reverse_hook(hook, flow.emits(Emit::Stack)) as u8;
+    let goes_on = flow.emits(Emit::Stack) || flow.emits(Emit::Switch);
+    reverse.role = reverse_hook(hook, goes_on) as u8;
     reverse.source = flow.destination();
     reverse.source_port = flow.destination_port();
     reverse.destination = flow.source();

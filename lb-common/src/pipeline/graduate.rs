@@ -4,7 +4,7 @@
 use super::{Family, FamilyTables, FlowRef, Generation, Tables, flow::reverse_key, parse::Parsed};
 use crate::{
     hook::Hook,
-    tables::{FlowKey, Half, State},
+    tables::{Emit, FlowKey, Half, State},
     verdict::Event,
     wire::{L4, TcpFlags},
 };
@@ -76,7 +76,7 @@ fn restore_reverse<A: Family, T: FamilyTables<A>>(
     reverse.last_seen = flow.last_seen();
     reverse.sequence = 0;
     reverse.half = Half::Reverse as u8;
-    reverse.emit = flow.emit();
+    reverse.emit = if flow.emits(Emit::Switch) { Emit::Stack as u8 } else { flow.emit() };
     reverse.state = 0;
     reverse.packets = 0;
     reverse.egress.clear();

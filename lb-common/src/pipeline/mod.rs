@@ -79,7 +79,7 @@ pub fn first<P: Packet, T: Tables>(
     let outcome = match ether_type(packet) {
         Some(EtherType::IPV4) => hit::<Ipv4, P, T>(packet, tables, hook, now, &mut interface),
         Some(EtherType::IPV6) => hit::<Ipv6, P, T>(packet, tables, hook, now, &mut interface),
-        _ => Ok(Fate::Pass(PassReason::NotIp)),
+        _ => Ok(Fate::pass(PassReason::NotIp)),
     };
     conclude::<P, T>(tables, outcome, &interface)
 }
@@ -96,7 +96,7 @@ pub fn whole<P: Packet, T: Tables>(
     let outcome = match ether_type(packet) {
         Some(EtherType::IPV4) => translate::<Ipv4, P, T>(packet, tables, hook, now, &mut interface),
         Some(EtherType::IPV6) => translate::<Ipv6, P, T>(packet, tables, hook, now, &mut interface),
-        _ => Ok(Fate::Pass(PassReason::NotIp)),
+        _ => Ok(Fate::pass(PassReason::NotIp)),
     };
     conclude::<P, T>(tables, outcome, &interface)
 }
@@ -116,13 +116,17 @@ fn conclude<P: Packet, T: Tables>(
 ) -> Result<Verdict, DropReason> {
     let outcome = match outcome {
         Err(reason) if !P::COMPLETE && reason.notice().is_some() => {
-            Ok(Fate::Pass(PassReason::Declined))
+            Ok(Fate::pass(PassReason::Declined))
         }
         outcome => outcome,
     };
     match outcome {
-        Ok(Fate::Later(stage)) => return Ok(Verdict::Later(stage)),
-        Ok(fate) => tables.count(fate.counter()),
+        Ok(fate) => {
+            if let Some(stage) = fate.stage() {
+                return Ok(Verdict::Later(stage));
+            }
+            tables.count(fate.counter());
+        }
         Err(reason) => tables.count(reason as u32),
     }
     Ok(outcome?.verdict(interface))
@@ -139,20 +143,20 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
 ) -> Result<Fate, DropReason> {
     let parsed: Parsed<A> = match parse::ordinary(packet) {
         Ok(parsed) => parsed,
-        Err(Unparsed::Pass(reason)) => return Ok(Fate::Pass(reason)),
-        Err(Unparsed::Odd) if P::COMPLETE => return Ok(Fate::Later(Stage::Whole)),
-        Err(Unparsed::Icmp) if P::COMPLETE => return Ok(Fate::Later(Stage::Errors)),
-        Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::Pass(PassReason::Declined)),
+        Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
+        Err(Unparsed::Odd) if P::COMPLETE => return Ok(Fate::later(Stage::Whole)),
+        Err(Unparsed::Icmp) if P::COMPLETE => return Ok(Fate::later(Stage::Errors)),
+        Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::pass(PassReason::Declined)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
-        return Ok(Fate::Pass(PassReason::NotOurs));
+        return Ok(Fate::pass(PassReason::NotOurs));
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     match tables.find_established(&key) {
         Some(flow) if flow::simply_goes(tables, &parsed, flow) => {
             carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
         }
-        _ => Ok(Fate::Later(Stage::Whole)),
+        _ => Ok(Fate::later(Stage::Whole)),
     }
 }
 
@@ -169,32 +173,34 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         if P::COMPLETE { parse::whole(packet, tables, hook, now) } else { parse::ordinary(packet) };
     let parsed: Parsed<A> = match parsed {
         Ok(parsed) => parsed,
-        Err(Unparsed::Pass(reason)) => return Ok(Fate::Pass(reason)),
-        Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::Pass(PassReason::Protocol)),
+        Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
+        Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::pass(PassReason::Protocol)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
-        return Ok(Fate::Pass(PassReason::NotOurs));
+        return Ok(Fate::pass(PassReason::NotOurs));
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
-    let flow = match flow::find(tables, hook, &parsed, &key)? {
-        Judgement::Goes(flow) => flow,
-        Judgement::Over if !P::COMPLETE => return Ok(Fate::Pass(PassReason::Declined)),
+    let mut found = None;
+    match flow::find(tables, hook, &parsed, &key, &mut found)? {
+        Judgement::Goes => {}
+        Judgement::Over if !P::COMPLETE => return Ok(Fate::pass(PassReason::Declined)),
         judgement => {
             let (client, _) = parsed.source();
             if !hook.faces_clients() || !client.is_routable_source() {
-                return Ok(Fate::Pass(PassReason::NotOurs));
+                return Ok(Fate::pass(PassReason::NotOurs));
             }
             let Some(choice) = choose::choose(tables, hook, &parsed)? else {
-                return Ok(Fate::Pass(PassReason::NotOurs));
+                return Ok(Fate::pass(PassReason::NotOurs));
             };
             if let Judgement::Over = judgement {
                 flow::forget(tables, hook, &key);
             }
-            match begin::begin(packet, tables, hook, now, &parsed, &key, &choice)? {
-                Some(flow) => flow,
-                None => return Ok(Fate::Pass(PassReason::Declined)),
-            }
+            found = None;
+            begin::begin(packet, tables, hook, now, &parsed, &key, &choice, &mut found)?;
         }
+    }
+    let Some(flow) = found else {
+        return Ok(Fate::pass(PassReason::Declined));
     };
     parse::remember_first(tables, hook, now, &parsed);
     carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
@@ -217,14 +223,15 @@ fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     interface: &mut Interface,
 ) -> Result<Fate, DropReason> {
     let due = now.wrapping_sub(flow.last_seen()) >= tables.touch_interval();
-    let Some(fate) = way_out::way_out(packet, tables, parsed, flow, now, due, interface)? else {
-        return Ok(Fate::Pass(PassReason::Declined));
+    let Some(fate) = way_out::way_out(packet, tables, hook, parsed, flow, now, due, interface)?
+    else {
+        return Ok(Fate::pass(PassReason::Declined));
     };
     if due {
         flow.touch(now);
     }
     tables.count_service(flow.service(), packet.len());
-    rewrite::rewrite(packet, parsed, flow, fate)?;
+    rewrite::rewrite(packet, hook, parsed, flow, fate)?;
     // Last, because a flow that graduates leaves the entry that the handle points to. What was said is
     // said by first fragments.
     if parsed.part != Part::Later {

@@ -136,6 +136,16 @@ pub fn whole<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     Ok(parsed)
 }
 
+/// The same without asking anybody: later fragments have no ports.
+#[inline(always)]
+pub fn alone<A: Family, P: Packet>(packet: &P) -> Option<Parsed<A>> {
+    let ip = settled(packet, A::read_whole(packet).ok()?).ok()?;
+    if let Part::Later = ip.part {
+        return None;
+    }
+    read_transport(packet, ip).ok()
+}
+
 /// The same, as if it had come by one way only.
 #[inline(always)]
 fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Ip<A>, Unparsed> {

@@ -7,6 +7,7 @@ use super::{
     parse::Parsed,
 };
 use crate::{
+    hook::Hook,
     packet::{L4Change, Packet},
     tables::Emit,
     verdict::DropReason,
@@ -17,11 +18,12 @@ use crate::{
 #[inline(always)]
 pub fn rewrite<A: Family, P: Packet>(
     packet: &mut P,
+    hook: Hook,
     parsed: &Parsed<A>,
     flow: FlowRef<A>,
     fate: Fate,
 ) -> Result<(), DropReason> {
-    link(packet, flow, fate)?;
+    link(packet, hook, flow, fate)?;
     let address_delta = flow.address_delta();
     A::write(
         packet,
@@ -29,7 +31,7 @@ pub fn rewrite<A: Family, P: Packet>(
             source: flow.source(),
             destination: flow.destination(),
             delta: address_delta,
-            forwarded: !matches!(fate, Fate::Stack),
+            forwarded: !matches!(fate, Fate::Stack | Fate::Switch),
         },
     )?;
     if let Part::Later = parsed.part {
@@ -51,14 +53,22 @@ pub fn rewrite<A: Family, P: Packet>(
 #[inline(always)]
 pub fn link<A: Family, P: Packet>(
     packet: &mut P,
+    hook: Hook,
     flow: FlowRef<A>,
     fate: Fate,
 ) -> Result<(), DropReason> {
-    if let Fate::Transmit = fate {
-        let ethernet = packet.header_mut::<Ethernet>(0).ok_or(DropReason::Unwritable)?;
-        let macs =
-            if flow.emits(Emit::Turn) { ethernet.macs().swapped() } else { flow.egress().macs };
-        ethernet.set_macs(macs);
-    }
+    let ethernet = match fate {
+        Fate::Transmit | Fate::Switch => {
+            packet.header_mut::<Ethernet>(0).ok_or(DropReason::Unwritable)?
+        }
+        _ => return Ok(()),
+    };
+    let (old, new) = (ethernet.macs(), flow.egress().macs);
+    ethernet.set_macs(match fate {
+        // Who sent it, a bridge knows by its port.
+        Fate::Switch => old.with_destination_of(new),
+        _ if hook == Hook::WorkloadIn && flow.emits(Emit::Turn) => old.swapped(),
+        _ => new,
+    });
     Ok(())
 }

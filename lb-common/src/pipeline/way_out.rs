@@ -8,6 +8,7 @@ use super::{
     begin::complete_egress, family::L3_AT, parse::Parsed,
 };
 use crate::{
+    hook::Hook,
     packet::Packet,
     tables::{Device, Egress, Emit, Neighbour},
     verdict::DropReason,
@@ -19,9 +20,14 @@ use crate::{
 /// `due`: the flow's age is to be renewed. Then a neighbour that was not asked for lately is: the packet
 /// takes the kernel's neighbour table on its way, because nothing else would keep the entry alive.
 #[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of one function; bundled, they would be memory"
+)]
 pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     packet: &P,
     tables: &T,
+    hook: Hook,
     parsed: &Parsed<A>,
     flow: FlowRef<A>,
     now: u32,
@@ -31,8 +37,13 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if flow.emits(Emit::Stack) {
         return Ok(Some(Fate::Stack));
     }
+    // Only pods' own packets are switched or turned around; said for the compiler, as elsewhere.
+    let of_pod = hook == Hook::WorkloadIn;
+    if of_pod && flow.emits(Emit::Switch) {
+        return Ok(Some(switched(packet, tables, flow)));
+    }
     check_ttl(parsed)?;
-    if flow.emits(Emit::Turn) {
+    if of_pod && flow.emits(Emit::Turn) {
         interface.set(packet.ifindex());
         return Ok(Some(Fate::Transmit));
     }
@@ -60,6 +71,25 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         tables.set_neighbour(neighbour.slot(), neighbour.asked(now));
     }
     Ok(Some(Fate::Resolve))
+}
+
+/// The fate of a packet that its bridge is to switch: while the endpoint's link-layer address is not known
+/// it takes the stack, which then asks for it.
+#[inline(always)]
+fn switched<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &P,
+    tables: &T,
+    flow: FlowRef<A>,
+) -> Fate {
+    let mut egress = flow.egress();
+    if egress.epoch != tables.epoch() || egress.flags & Egress::NEIGHBOUR == 0 {
+        match refreshed(packet, tables, flow) {
+            Ok(found) => egress = found,
+            Err(_) => return Fate::Stack,
+        }
+        flow.set_egress(egress);
+    }
+    if egress.flags & Egress::NEIGHBOUR == 0 { Fate::Stack } else { Fate::Switch }
 }
 
 /// Fails if the packet may not be forwarded any further.

@@ -20,7 +20,7 @@ pub enum DeviceRole {
 pub struct Device {
     /// A [`DeviceRole`]'s number.
     pub role: u8,
-    /// [`Device::XDP_TRANSMIT`] or 0.
+    /// [`Device::XDP_TRANSMIT`], [`Device::SWITCHED_V4`] and [`Device::SWITCHED_V6`].
     pub flags: u8,
     /// Largest layer-3 packet in bytes; 0: not known.
     pub mtu: u16,
@@ -28,11 +28,19 @@ pub struct Device {
     pub snat_v4: Ipv4,
     /// Source of IPv6 packets that leave here with the node's address; `::`: there is none.
     pub snat_v6: Ipv6,
+    /// Of a workload that is a port of a bridge: the bridge. Else 0.
+    pub bridge: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
 
 impl Device {
     /// Frames that XDP sends out here do leave.
     pub const XDP_TRANSMIT: u8 = 1;
+    /// IPv4 from port to port of its bridge goes past the packet filters.
+    pub const SWITCHED_V4: u8 = 2;
+    /// The same for IPv6.
+    pub const SWITCHED_V6: u8 = 4;
 }
 
-const _: () = assert!(size_of::<Device>() == 24);
+const _: () = assert!(size_of::<Device>() == 32);

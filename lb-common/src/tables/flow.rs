@@ -135,6 +135,27 @@ pub enum Emit {
     Transmit = 1,
     /// Back to where they came from.
     Turn = 2,
+    /// By the bridge that they come in by, to another port of it, past the stack.
+    Switch = 3,
+}
+
+impl Emit {
+    /// How the replies of such packets go on.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_replies(self) -> Self {
+        match self {
+            // They are switched to where they are translated, and just go on.
+            Self::Switch => Self::Stack,
+            other => other,
+        }
+    }
+
+    /// Whether packets go on as they would have, to leave by the client's interface as replies.
+    #[inline(always)]
+    pub const fn goes_on(self) -> bool {
+        matches!(self, Self::Stack | Self::Switch)
+    }
 }
 
 /// Bits of a flow's state.

@@ -61,6 +61,15 @@ impl MacPair {
         bytemuck::cast(bytes)
     }
 
+    /// The source of this one, and the destination of the other.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_destination_of(self, other: Self) -> Self {
+        let half = if cfg!(target_endian = "little") { 0xffff } else { 0xffff_0000 };
+        let second = other.second & half | self.second & !half;
+        Self::from_wire(other.first, second, self.third)
+    }
+
     /// Both in one word, for telling pairs apart.
     #[inline(always)]
     pub const fn folded(self) -> u32 {
@@ -130,5 +139,12 @@ mod tests {
     fn swapping_puts_each_address_in_the_others_place() {
         let (one, two) = ([1, 2, 3, 4, 5, 6], [0xa, 0xb, 0xc, 0xd, 0xe, 0xf]);
         assert_eq!(MacPair::new(one, two).swapped(), MacPair::new(two, one));
+    }
+
+    #[test]
+    fn a_destination_is_replaced_and_the_source_stays() {
+        let (one, two, three) = ([1, 2, 3, 4, 5, 6], [0xa, 0xb, 0xc, 0xd, 0xe, 0xf], [7; 6]);
+        let pair = MacPair::new(one, two).with_destination_of(MacPair::new(three, [9; 6]));
+        assert_eq!(pair, MacPair::new(three, two));
     }
 }

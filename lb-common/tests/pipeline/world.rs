@@ -205,6 +205,7 @@ fn uplink() -> Device {
         mtu: MTU,
         snat_v4: NODE1.v4.into(),
         snat_v6: NODE1.v6.into(),
+        ..Device::default()
     }
 }
 

@@ -6,7 +6,7 @@ use aya::{
     programs::{Program, ProgramError, SchedClassifier, Xdp},
 };
 
-use lb_common::verdict::Stage;
+use lb_common::{hook::Hook, verdict::Stage};
 
 use super::{DataplaneError, Pins};
 
@@ -85,9 +85,12 @@ pub struct Programs {
 
 impl Programs {
     /// Names of the programs, as the kernel shows them.
-    pub const NAMES: [&'static str; 10] = [
-        "lb_xdp_whole",
-        "lb_whole",
+    pub const NAMES: [&'static str; 13] = [
+        "lb_xdp_all",
+        "lb_uplink_in_all",
+        "lb_uplink_out_all",
+        "lb_pod_in_all",
+        "lb_pod_out_all",
         "lb_answer",
         "lb_errors",
         "lb_xdp",
@@ -138,12 +141,16 @@ impl Programs {
     /// Puts the programs of the later stages where the first ones go on to. Each takes the place of the
     /// one before, if there was one.
     fn set_stages(&mut self) -> Result<(), DataplaneError> {
-        for (map, stage, name) in [
-            ("STAGES", Stage::Whole, "lb_whole"),
-            ("STAGES", Stage::Answer, "lb_answer"),
-            ("STAGES", Stage::Errors, "lb_errors"),
-            ("STAGES_XDP", Stage::Whole, "lb_xdp_whole"),
-        ] {
+        let every = |stage, name| Hook::ALL.map(|hook| ("STAGES", stage, hook, name));
+        let whole = [
+            ("STAGES_XDP", Stage::Whole, Hook::UplinkIn, "lb_xdp_all"),
+            ("STAGES", Stage::Whole, Hook::UplinkIn, "lb_uplink_in_all"),
+            ("STAGES", Stage::Whole, Hook::UplinkOut, "lb_uplink_out_all"),
+            ("STAGES", Stage::Whole, Hook::WorkloadIn, "lb_pod_in_all"),
+            ("STAGES", Stage::Whole, Hook::WorkloadOut, "lb_pod_out_all"),
+        ];
+        let others = [every(Stage::Answer, "lb_answer"), every(Stage::Errors, "lb_errors")];
+        for (map, stage, hook, name) in whole.into_iter().chain(others.into_iter().flatten()) {
             let failed = |source: ProgramError| DataplaneError::Program {
                 program: name,
                 source: Box::new(source),
@@ -157,7 +164,7 @@ impl Programs {
             let stages = self.ebpf.map_mut(map).ok_or_else(|| failed(missing(map)))?;
             let mut stages =
                 ProgramArray::try_from(stages).map_err(|error| failed(error.into()))?;
-            stages.set(stage as u32, &fd, 0).map_err(|error| failed(error.into()))?;
+            stages.set(stage.place(hook), &fd, 0).map_err(|error| failed(error.into()))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ pub use glob::Pattern;
 
 use super::error::DeviceError;
 use super::snapshot::{Address, Devices, Link};
+use super::sysctl::BridgeCalls;
 
 /// What the operator asked for.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +69,8 @@ pub struct Workload {
     pub name: String,
     /// Largest layer-3 packet, in bytes.
     pub mtu: u32,
+    /// The bridge that it is a port of.
+    pub bridge: Option<u32>,
 }
 
 /// A bridge with workloads as ports.
@@ -77,6 +80,8 @@ pub struct Bridge {
     pub name: String,
     /// Largest layer-3 packet, in bytes.
     pub mtu: u32,
+    /// It calls packet filters itself, whatever the sysctls say.
+    pub calls: BridgeCalls,
 }
 
 /// Decides what the interfaces are. Where an uplink also matches a workload's pattern, it is an uplink.
@@ -90,10 +95,17 @@ pub fn classify(devices: &Devices, selection: &Selection) -> Result<Classified, 
         .filter(|link| selection.wants_as_workload(link))
         .partition(|link| link.is_ethernet);
     let bridges = workloads.iter().filter_map(|link| bridge_of(devices, link));
-    let bridges = bridges.map(|b| (b.index, Bridge { name: b.name.clone(), mtu: b.mtu })).collect();
+    let bridges = bridges.map(|link| {
+        let calls = BridgeCalls { v4: link.bridge_calls_v4, v6: link.bridge_calls_v6 };
+        (link.index, Bridge { name: link.name.clone(), mtu: link.mtu, calls })
+    });
+    let bridges = bridges.collect();
     let workloads: BTreeMap<_, _> = workloads
         .iter()
-        .map(|link| (link.index, Workload { name: link.name.clone(), mtu: link.mtu }))
+        .map(|link| {
+            let bridge = bridge_of(devices, link).map(|bridge| bridge.index);
+            (link.index, Workload { name: link.name.clone(), mtu: link.mtu, bridge })
+        })
         .collect();
     Ok(Classified {
         node_addresses: node_addresses(devices, &workloads),

@@ -22,5 +22,5 @@ pub use classify::{Bridge, Classified, Pattern, Selection, Uplink, Workload, cla
 pub use error::DeviceError;
 pub use ports::snat_ports;
 pub use snapshot::{Address, Devices, Link, Mac};
-pub use sysctl::{Forwarding, Sysctls};
+pub use sysctl::{BridgeCalls, Forwarding, Sysctls};
 pub use watch::{Change, DeviceWatch};

@@ -53,6 +53,10 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// Index of the bridge, bond or VRF that it is a port of.
     pub master: Option<u32>,
+    /// A bridge that calls the packet filters of IPv4 for what it switches, whatever the sysctl says.
+    pub bridge_calls_v4: bool,
+    /// The same for IPv6.
+    pub bridge_calls_v6: bool,
     /// What it is tied to (a veth's peer, a VLAN's parent) is in another network namespace.
     pub peer_is_elsewhere: bool,
     /// Its addresses, oldest first.

@@ -60,6 +60,26 @@ impl Forwarding {
     }
 }
 
+/// Whether what bridges switch goes through the packet filters, of a family each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgeCalls {
+    /// Those of IPv4 (`bridge-nf-call-iptables`).
+    pub v4: bool,
+    /// Those of IPv6 (`bridge-nf-call-ip6tables`).
+    pub v6: bool,
+}
+
+impl BridgeCalls {
+    /// Reads the settings; without the kernel's module for it, nothing is called.
+    pub fn read() -> Result<Self, DeviceError> {
+        let setting = |name: &str| if_there(&format!("bridge/bridge-nf-call-{name}"));
+        Ok(Self {
+            v4: setting("iptables")?.unwrap_or(false),
+            v6: setting("ip6tables")?.unwrap_or(false),
+        })
+    }
+}
+
 const SWITCH: &str = "0 or 1";
 
 fn parse_switch(text: &str) -> Option<bool> {

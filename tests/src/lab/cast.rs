@@ -142,6 +142,17 @@ pub const fn gateway_mac(node: u8, pod: u8) -> Mac {
     Mac([0x02, 0, 0, node, 3, pod])
 }
 
+/// The link-layer address of a node's end of the overlay.
+pub const fn overlay_mac(node: u8) -> Mac {
+    Mac([0x02, 0, 0, 0, 4, node])
+}
+
+/// The addresses of a node's bridge, the gateway of its pods where they are ports of one.
+pub const fn bridge_gateway(node: u8) -> (Ipv4Addr, Ipv6Addr) {
+    let v6 = Ipv6Addr::new(0xfd00, 0x244, node as u16, 0, 0, 0, 0, decimal_as_hex(254));
+    (Ipv4Addr::new(10, 244, node, 254), v6)
+}
+
 /// The name of the node's end of a pod's veth: `veth-pod1-2`.
 pub fn host_side(node: u8, pod: u8) -> String {
     format!("veth-{}", Name::Pod(node, pod))

@@ -6,7 +6,7 @@ use super::Lab;
 use super::cast;
 use super::error::{Error, Result};
 use super::namespace::Namespace;
-use super::wiring::{self, FABRIC, Plan, RpFilter};
+use super::wiring::{self, FABRIC, Plan, PodNetwork, RpFilter};
 
 /// A running cluster of namespaces. All of it goes when this is dropped.
 #[derive(Debug)]
@@ -53,6 +53,19 @@ impl Builder {
     /// offload, and a checksum that was patched twice shows only there.
     pub fn checksum_offload(mut self, on: bool) -> Self {
         self.plan.checksum_offload = on;
+        self
+    }
+
+    /// How pods are connected.
+    pub fn network(mut self, network: PodNetwork) -> Self {
+        self.plan.network = network;
+        self
+    }
+
+    /// Whether nodes have packet filters as they commonly have: connection tracking, masquerading of what
+    /// pods send out of the cluster, and a rule that drops what is INVALID.
+    pub fn netfilter(mut self, on: bool) -> Self {
+        self.plan.netfilter = on;
         self
     }
 
@@ -104,6 +117,8 @@ impl Cluster {
             mtu: 1500,
             rp_filter: RpFilter::Strict,
             checksum_offload: true,
+            network: PodNetwork::Routed,
+            netfilter: false,
         };
         Builder { plan, name: None }
     }
@@ -180,8 +195,15 @@ impl Cluster {
         self.outside().ip(&wiring::uplink_script(cast::OUTSIDE))?;
         for node in self.nodes() {
             self.node(node).ip(&self.plan.node_script(node))?;
+            for end in self.plan.overlay_ends(node) {
+                let arguments: Vec<&str> = end.iter().map(String::as_str).collect();
+                self.node(node).output("bridge", &arguments)?;
+            }
+            if let Some(rules) = self.plan.netfilter_script() {
+                self.node(node).output("nft", &[&rules])?;
+            }
             for pod in 1..=self.plan.pods {
-                self.pod(node, pod).ip(&wiring::pod_script(node, pod))?;
+                self.pod(node, pod).ip(&self.plan.pod_script(node, pod))?;
             }
         }
         Ok(())

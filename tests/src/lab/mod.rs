@@ -38,7 +38,7 @@ pub use cluster::{Builder, Cluster};
 pub use error::{Error, Result};
 pub use link::{End, Veth};
 pub use namespace::{Entered, Namespace};
-pub use wiring::RpFilter;
+pub use wiring::{OVERLAY, PodNetwork, RpFilter};
 
 use std::collections::BTreeMap;
 

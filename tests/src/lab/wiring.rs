@@ -39,6 +39,31 @@ impl RpFilter {
     }
 }
 
+/// How pods are connected, to their node and across nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodNetwork {
+    /// Each pod has a cable of its own and a route; nodes route to each other's pods (Calico, kindnet).
+    Routed,
+    /// The pods of a node are ports of its bridge `cni0`; nodes route (flannel host-gw, plain bridge).
+    Bridged,
+    /// As routed, but from node to node through VXLAN, device `flannel.1` (flannel).
+    Vxlan,
+}
+
+impl PodNetwork {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Routed, Self::Bridged, Self::Vxlan];
+}
+
+/// The bridge of a node's pods.
+pub(super) const BRIDGE: &str = "cni0";
+
+/// The overlay's device.
+pub const OVERLAY: &str = "flannel.1";
+
+/// How much shorter packets are through the overlay.
+const OVERHEAD: u16 = 50;
+
 /// What a cluster is to look like.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -47,6 +72,8 @@ pub(super) struct Plan {
     pub(super) mtu: u16,
     pub(super) rp_filter: RpFilter,
     pub(super) checksum_offload: bool,
+    pub(super) network: PodNetwork,
+    pub(super) netfilter: bool,
 }
 
 impl Plan {
@@ -72,6 +99,7 @@ impl Plan {
     /// Every cable.
     pub(super) fn veths(&self) -> Vec<Veth> {
         let veth = |a, b| Veth { a, b, mtu: self.mtu };
+        let shorter = if self.network == PodNetwork::Vxlan { OVERHEAD } else { 0 };
         let uplink = |host: Host| {
             let port = End::anonymous(FABRIC, format!("to-{}", host.name));
             veth(End::new(host.name, "eth0", host.mac), port)
@@ -80,10 +108,11 @@ impl Plan {
         let pods = self.all_pods().map(|(node, number)| {
             let pod = cast::pod(node, number);
             let host_side = cast::host_side(node, number);
-            veth(
-                End::new(cast::node(node).name, host_side, cast::gateway_mac(node, number)),
-                End::new(pod.name, "eth0", pod.mac),
-            )
+            Veth {
+                a: End::new(cast::node(node).name, host_side, cast::gateway_mac(node, number)),
+                b: End::new(pod.name, "eth0", pod.mac),
+                mtu: self.mtu - shorter,
+            }
         });
         uplinks.chain(pods).collect()
     }
@@ -115,22 +144,122 @@ impl Plan {
     /// no default route, so that what nobody translates fails at once, and loudly.
     pub(super) fn node_script(&self, node: u8) -> String {
         let mut script = uplink_script(cast::node(node));
-        for number in 1..=self.pods {
-            let pod = cast::pod(node, number);
-            let veth = cast::host_side(node, number);
-            line(&mut script, format_args!("link set {veth} up"));
-            line(&mut script, format_args!("address add {GATEWAY_V6}/64 dev {veth} nodad"));
-            line(&mut script, format_args!("route add {}/32 dev {veth}", pod.v4));
-            line(&mut script, format_args!("route add {}/128 dev {veth}", pod.v6));
+        if self.network == PodNetwork::Bridged {
+            self.bridge(&mut script, node);
+        } else {
+            self.cables(&mut script, node);
+        }
+        if self.network == PodNetwork::Vxlan {
+            overlay(&mut script, node, self.mtu - OVERHEAD);
         }
         for other in (1..=self.nodes).filter(|other| *other != node) {
             let gateway = cast::node(other);
             let ((v4, v4_length), (v6, v6_length)) = cast::pod_networks(other);
+            if self.network == PodNetwork::Vxlan {
+                let mac = cast::overlay_mac(other);
+                for (end, length) in [(v4.to_string(), v4_length), (v6.to_string(), v6_length)] {
+                    line(
+                        &mut script,
+                        format_args!("neigh add {end} lladdr {mac} dev {OVERLAY} nud permanent"),
+                    );
+                    line(
+                        &mut script,
+                        format_args!("route add {end}/{length} via {end} dev {OVERLAY} onlink"),
+                    );
+                }
+                continue;
+            }
             line(&mut script, format_args!("route add {v4}/{v4_length} via {}", gateway.v4));
             line(&mut script, format_args!("route add {v6}/{v6_length} via {}", gateway.v6));
         }
         script
     }
+
+    /// Where the overlay finds each other node's end: arguments of `bridge`.
+    pub(super) fn overlay_ends(&self, node: u8) -> Vec<Vec<String>> {
+        if self.network != PodNetwork::Vxlan {
+            return Vec::new();
+        }
+        (1..=self.nodes)
+            .filter(|other| *other != node)
+            .map(|other| {
+                let (mac, ip) = (cast::overlay_mac(other), cast::node(other).v4);
+                let line = format!("fdb append {mac} dev {OVERLAY} dst {ip}");
+                line.split(' ').map(str::to_owned).collect()
+            })
+            .collect()
+    }
+
+    /// A bridge with the node's pods as ports, which is their gateway.
+    fn bridge(&self, script: &mut String, node: u8) {
+        line(script, format_args!("link add {BRIDGE} type bridge mcast_snooping 0"));
+        line(script, format_args!("link set {BRIDGE} up"));
+        let gateway = cast::bridge_gateway(node);
+        line(script, format_args!("address add {}/24 dev {BRIDGE}", gateway.0));
+        line(script, format_args!("address add {}/64 dev {BRIDGE} nodad", gateway.1));
+        for number in 1..=self.pods {
+            let veth = cast::host_side(node, number);
+            line(script, format_args!("link set {veth} master {BRIDGE} up"));
+        }
+    }
+
+    /// A cable to each pod, with a route.
+    fn cables(&self, script: &mut String, node: u8) {
+        for number in 1..=self.pods {
+            let pod = cast::pod(node, number);
+            let veth = cast::host_side(node, number);
+            line(script, format_args!("link set {veth} up"));
+            line(script, format_args!("address add {GATEWAY_V6}/64 dev {veth} nodad"));
+            line(script, format_args!("route add {}/32 dev {veth}", pod.v4));
+            line(script, format_args!("route add {}/128 dev {veth}", pod.v6));
+        }
+    }
+
+    /// What nodes commonly have beside a service proxy: masquerading of what pods send elsewhere, and
+    /// no mercy for packets that connection tracking doesn't know. Both turn it on.
+    pub(super) fn netfilter_script(&self) -> Option<String> {
+        self.netfilter.then(|| {
+            [("ip", "10.244.0.0/16"), ("ip6", "fd00:244::/32")]
+                .map(|(family, pods)| {
+                    format!(
+                        "table {family} cni {{\n\
+                         chain forward {{ type filter hook forward priority 0; ct state invalid counter drop; }}\n\
+                         chain postrouting {{ type nat hook postrouting priority 100; \
+                         {family} saddr {pods} {family} daddr != {pods} masquerade; }}\n}}\n"
+                    )
+                })
+                .concat()
+        })
+    }
+
+    /// A pod.
+    pub(super) fn pod_script(&self, node: u8, number: u8) -> String {
+        if self.network != PodNetwork::Bridged {
+            return pod_script(node, number);
+        }
+        let (pod, gateway) = (cast::pod(node, number), cast::bridge_gateway(node));
+        let mut script = String::from("link set eth0 up\n");
+        line(&mut script, format_args!("address add {}/24 dev eth0", pod.v4));
+        line(&mut script, format_args!("address add {}/64 dev eth0 nodad", pod.v6));
+        line(&mut script, format_args!("route add default via {}", gateway.0));
+        line(&mut script, format_args!("route add default via {}", gateway.1));
+        script
+    }
+}
+
+/// A node's end of the overlay.
+fn overlay(script: &mut String, node: u8, mtu: u16) {
+    let (local, mac) = (cast::node(node).v4, cast::overlay_mac(node));
+    let ((v4, _), (v6, _)) = cast::pod_networks(node);
+    line(
+        script,
+        format_args!(
+            "link add {OVERLAY} address {mac} mtu {mtu} type vxlan id 1 dstport 8472 local {local} dev eth0 nolearning"
+        ),
+    );
+    line(script, format_args!("link set {OVERLAY} up"));
+    line(script, format_args!("address add {v4}/32 dev {OVERLAY}"));
+    line(script, format_args!("address add {v6}/128 dev {OVERLAY} nodad"));
 }
 
 /// A host on the fabric: addresses, and no route but to its own link.
@@ -144,7 +273,7 @@ pub(super) fn uplink_script(host: Host) -> String {
 
 /// A pod: one address of each family, everything through a gateway whose link-layer address is known
 /// from the start, because no interface has 169.254.1.1 and so nobody would answer for it.
-pub(super) fn pod_script(node: u8, number: u8) -> String {
+fn pod_script(node: u8, number: u8) -> String {
     let pod = cast::pod(node, number);
     let mac = cast::gateway_mac(node, number);
     let mut script = String::from("link set eth0 up\n");
@@ -169,7 +298,16 @@ mod tests {
 
     fn plan() -> Plan {
         let rp_filter = RpFilter::Strict;
-        Plan { nodes: 2, pods: 1, mtu: 1500, rp_filter, checksum_offload: true }
+        let network = PodNetwork::Routed;
+        Plan {
+            nodes: 2,
+            pods: 1,
+            mtu: 1500,
+            rp_filter,
+            checksum_offload: true,
+            network,
+            netfilter: false,
+        }
     }
 
     #[test]

@@ -180,6 +180,7 @@ impl Devices {
             mtu: MTU,
             snat_v4: NODE1.v4.into(),
             snat_v6: NODE1.v6.into(),
+            ..Device::default()
         };
         let deaf = Device { flags: 0, ..uplink };
         let addressless =

@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData, ProgramArray};
-use lb_common::verdict::{DropReason, Stage};
+use lb_common::{
+    hook::Hook,
+    verdict::{DropReason, Stage},
+};
 use lb_tests::lab::cast::{Family, OUTSIDE};
 
 use crate::{
@@ -64,7 +67,8 @@ fn without_the_program_of_the_next_stage_packets_are_dropped_and_counted() -> Re
         let map = MapData::from_pin(bed.maps().join(name))?;
         ProgramArray::try_from(Map::ProgramArray(map)).context(name)
     };
-    stages("STAGES")?.clear_index(&(Stage::Answer as u32))?;
+    let uplink = Hook::UplinkIn;
+    stages("STAGES")?.clear_index(&Stage::Answer.place(uplink))?;
     let no_stage = DropReason::NoStage as u32;
     for family in Family::BOTH {
         for l4 in TRANSPORTS {
@@ -73,8 +77,9 @@ fn without_the_program_of_the_next_stage_packets_are_dropped_and_counted() -> Re
             bed.send(bed.world.uplink_in(), &packet).is(action::TC_SHOT, &packet, &counted);
         }
     }
-    stages("STAGES")?.clear_index(&(Stage::Whole as u32))?;
-    stages("STAGES_XDP")?.clear_index(&(Stage::Whole as u32))?;
+    for map in ["STAGES", "STAGES_XDP"] {
+        stages(map)?.clear_index(&Stage::Whole.place(uplink))?;
+    }
     for family in Family::BOTH {
         for l4 in TRANSPORTS {
             let packet = from_outside(family, l4, Backend::Local);

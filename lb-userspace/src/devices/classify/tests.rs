@@ -99,7 +99,10 @@ fn by_default_every_veth_is_a_workload_and_bridges_with_such_ports_are_found() {
     let found = classified(&node(), &["eth0"], None);
     assert_eq!(keys(&found.uplinks), [ETH0]);
     assert_eq!(keys(&found.workloads), [VETH_A, VETH_B]);
-    assert_eq!(found.workloads[&VETH_A], Workload { name: "veth-a".to_owned(), mtu: 1450 });
+    assert_eq!(found.workloads[&VETH_A].name, "veth-a");
+    assert_eq!(found.workloads[&VETH_A].mtu, 1450);
+    assert_eq!(found.workloads[&VETH_A].bridge, None);
+    assert_eq!(found.workloads[&VETH_B].bridge, Some(CNI0));
     assert_eq!(found.bridges[&CNI0].name, "cni0");
     assert_eq!(keys(&found.bridges), [CNI0]);
     assert!(found.unsupported.is_empty());

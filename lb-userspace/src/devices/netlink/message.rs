@@ -19,6 +19,9 @@ use crate::devices::snapshot::{Address, Link};
 // include/uapi/linux/rtnetlink.h, since Linux 5.3; libc lacks them.
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
+// linux/if_link.h.
+const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
+const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
 
 /// What follows the netlink header starts with one of these (`struct ifinfomsg`, `ifaddrmsg`, `ndmsg`),
 /// then come attributes.
@@ -95,7 +98,7 @@ fn link(payload: &[u8]) -> Result<Message, DecodeError> {
             libc::IFLA_MTU => link.mtu = parse_u32(value)?,
             libc::IFLA_ADDRESS => link.mac = value.try_into().ok(),
             libc::IFLA_MASTER => link.master = Some(parse_u32(value)?),
-            libc::IFLA_LINKINFO => link.kind = kind(value)?,
+            libc::IFLA_LINKINFO => read_info(&mut link, value)?,
             libc::IFLA_LINK_NETNSID => link.peer_is_elsewhere = true,
             _ => {}
         }
@@ -113,15 +116,31 @@ fn link_gone(payload: &[u8]) -> Result<Message, DecodeError> {
     })
 }
 
-/// `IFLA_INFO_KIND` out of `IFLA_LINKINFO`.
-fn kind(link_info: &[u8]) -> Result<Option<String>, DecodeError> {
-    for attribute in attributes(link_info, 0) {
+/// `IFLA_LINKINFO`: the kind, and what we want to know of bridges.
+fn read_info(link: &mut Link, info: &[u8]) -> Result<(), DecodeError> {
+    let mut data = None;
+    for attribute in attributes(info, 0) {
         let attribute = attribute?;
-        if attribute.kind() == libc::IFLA_INFO_KIND {
-            return Ok(Some(text(attribute.value())));
+        match attribute.kind() {
+            libc::IFLA_INFO_KIND => link.kind = Some(text(attribute.value())),
+            libc::IFLA_INFO_DATA => data = Some(attribute.value().to_owned()),
+            _ => {}
         }
     }
-    Ok(None)
+    if link.kind.as_deref() != Some("bridge") {
+        return Ok(());
+    }
+    let data = data.unwrap_or_default();
+    for attribute in attributes(&data, 0) {
+        let attribute = attribute?;
+        let is_on = || attribute.value().first().is_some_and(|value| *value != 0);
+        match attribute.kind() {
+            IFLA_BR_NF_CALL_IPTABLES => link.bridge_calls_v4 = is_on(),
+            IFLA_BR_NF_CALL_IP6TABLES => link.bridge_calls_v6 = is_on(),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn address(payload: &[u8], message: fn(u32, Address) -> Message) -> Result<Message, DecodeError> {

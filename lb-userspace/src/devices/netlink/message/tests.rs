@@ -61,6 +61,8 @@ fn veth() -> Link {
         mtu: 1450,
         mac: Some(MAC),
         master: Some(5),
+        bridge_calls_v4: false,
+        bridge_calls_v6: false,
         peer_is_elsewhere: true,
         addresses: vec![],
     }

@@ -55,6 +55,23 @@ pub enum DropReason {
     TooBig = 41,
     /// A header that was there before could not be written.
     Unwritable = 42,
+    /// The service has endpoints, but its traffic policy leaves none on this node.
+    NoLocalBackend = 48,
+    /// The client is not of the ranges that the service admits.
+    NotAdmitted = 49,
+    /// A Service's address, but none of its ports.
+    UnknownPort = 50,
+    /// An address of the range of cluster IPs that no Service has.
+    UnallocatedAddress = 51,
+}
+
+impl DropReason {
+    /// Whether the client is to be told (TCP by a reset, others by an ICMP error), or the packet
+    /// vanishes.
+    #[inline(always)]
+    pub const fn refuses(self) -> bool {
+        matches!(self, Self::NoBackend | Self::UnknownPort)
+    }
 }
 
 /// What happened beside a packet's own outcome.
@@ -103,7 +120,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 23] = [
+pub const COUNTER_INFO: [CounterInfo; 27] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -159,11 +176,44 @@ pub const COUNTER_INFO: [CounterInfo; 23] = [
     info(DropReason::TtlExpired as u32, "drop_ttl_expired", "TTL or hop limit used up"),
     info(DropReason::TooBig as u32, "drop_too_big", "larger than the egress interface's MTU"),
     info(DropReason::Unwritable as u32, "drop_unwritable", "a header could not be written"),
+    info(
+        DropReason::NoLocalBackend as u32,
+        "drop_no_local_backend",
+        "the service's traffic policy leaves no endpoint on this node",
+    ),
+    info(
+        DropReason::NotAdmitted as u32,
+        "drop_not_admitted",
+        "the client is not of the service's source ranges",
+    ),
+    info(
+        DropReason::UnknownPort as u32,
+        "drop_unknown_port",
+        "a Service's address, none of its ports",
+    ),
+    info(
+        DropReason::UnallocatedAddress as u32,
+        "drop_unallocated_address",
+        "a cluster IP that no Service has",
+    ),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_certain_not_to_be_there_is_refused() {
+        assert!(DropReason::NoBackend.refuses() && DropReason::UnknownPort.refuses());
+        for silent in [
+            DropReason::NoLocalBackend,
+            DropReason::NotAdmitted,
+            DropReason::UnallocatedAddress,
+            DropReason::BackendGone,
+        ] {
+            assert!(!silent.refuses(), "{silent:?}");
+        }
+    }
 
     #[test]
     fn counters_have_numbers_and_names_of_their_own() {

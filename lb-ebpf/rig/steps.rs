@@ -20,6 +20,8 @@ mod fib;
 mod maps;
 #[path = "../src/packet.rs"]
 mod packet;
+#[path = "../src/services.rs"]
+mod services;
 #[path = "../src/tables.rs"]
 mod tables;
 #[path = "steps_without.rs"]

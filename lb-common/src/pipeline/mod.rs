@@ -9,6 +9,7 @@
 //! [`Tables`]; the entry points of lb-ebpf and the tests call [`run`]. Nothing here knows what a
 //! verdict means to XDP or TC.
 
+mod affinity;
 mod begin;
 mod choose;
 mod family;
@@ -18,11 +19,13 @@ mod graduate;
 mod ours;
 mod parse;
 mod rewrite;
+mod services;
 mod tables;
 mod way_out;
 
 pub use family::Family;
 pub use flow::{FlowRef, Generation};
+pub use services::ServiceTables;
 pub use tables::{Claim, FamilyTables, Route, RouteQuery, Tables};
 
 use crate::{
@@ -87,7 +90,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Err(reason) => return Ok(Fate::Pass(reason)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
-        return Ok(Fate::Pass(PassReason::NotOurs));
+        return ours::leave(tables, hook, &parsed);
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     let flow = match flow::find(tables, hook, &parsed, &key)? {
@@ -98,14 +101,17 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             if !hook.faces_clients() || !client.is_routable_source() {
                 return Ok(Fate::Pass(PassReason::NotOurs));
             }
-            let Some(choice) = choose::choose(tables, hook, &parsed)? else {
-                return Ok(Fate::Pass(PassReason::NotOurs));
+            let Some(choice) = choose::choose(tables, hook, now, &parsed)? else {
+                return ours::leave(tables, hook, &parsed);
             };
             if let Judgement::Over = judgement {
                 flow::forget(tables, hook, &key);
             }
             match begin::begin(packet, tables, hook, now, &parsed, &key, &choice)? {
-                Some(flow) => flow,
+                Some(flow) => {
+                    affinity::remember(tables, now, client, &choice);
+                    flow
+                }
                 None => return Ok(Fate::Pass(PassReason::Declined)),
             }
         }

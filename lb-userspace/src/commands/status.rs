@@ -232,14 +232,14 @@ impl ServiceReport {
         name: Option<&ServiceState>,
     ) -> Result<Self> {
         let counters = tables.service_counters(id)?;
-        let frontends = found.frontends.iter().map(ToString::to_string).collect();
+        let frontends = found.frontends.keys().map(ToString::to_string).collect();
         let backends = found.backends.iter().map(|one| one.key.to_string()).collect();
         Ok(Self {
             id,
             name: name.cloned(),
             frontends,
             backends,
-            slots: found.line.internal.len(),
+            slots: found.line.all.len(),
             packets: counters.packets,
             bytes: counters.bytes,
             flows: counters.flows,

@@ -78,6 +78,7 @@ fn agree(seed: u32, share: u32) -> Result<()> {
         change(&mut pair, done / ROUND)?;
     }
     pair.flows_agree()?;
+    pair.affinity_agrees()?;
     let counters = pair.bed.counters()?;
     eprintln!(
         "seed {seed}: {} packets compared, {} refused by the kernel: {:?}",

@@ -7,7 +7,7 @@ use lb_common::{
     addr::Address,
     host::{HostPacket, HostTables},
     pipeline::{self, Generation},
-    tables::{Flow, FlowKey},
+    tables::{AffinityKey, Flow, FlowKey, Remembered},
     verdict::{DropReason, Verdict},
 };
 use lb_tests::packet::describe;
@@ -25,7 +25,7 @@ const ROOM: usize = 4096;
 const ETHERNET: usize = 14;
 
 /// Room for every flow: were one evicted in the kernel, the two would differ.
-const LARGE: Sizes = Sizes { new_flows: 1 << 18, flows: 1 << 18, ..SIZES };
+const LARGE: Sizes = Sizes { new_flows: 1 << 18, flows: 1 << 18, clients: 1 << 18, ..SIZES };
 
 type Outcome = Result<Verdict, DropReason>;
 
@@ -140,6 +140,30 @@ impl Pair {
         self.same_flows(&v4, self.host.v4.flows())?;
         let v6 = [tables.new_flows_v6.elements()?, tables.flows_v6.elements()?];
         self.same_flows(&v6, self.host.v6.flows())
+    }
+
+    /// The same clients are remembered, with the same endpoints.
+    pub fn affinity_agrees(&self) -> Result<()> {
+        let (kernel, host) = (&self.bed.tables, &self.host);
+        self.same_clients(&kernel.affinity_v4.elements()?, &host.v4.affinity.borrow())?;
+        self.same_clients(&kernel.affinity_v6.elements()?, &host.v6.affinity.borrow())
+    }
+
+    fn same_clients<A: Address + Ord>(
+        &self,
+        kernel: &[(AffinityKey<A>, Remembered)],
+        host: &BTreeMap<AffinityKey<A>, Remembered>,
+    ) -> Result<()> {
+        ensure!(!kernel.is_empty(), "no clients");
+        let kernel: BTreeMap<_, _> =
+            kernel.iter().map(|(key, client)| (*key, client.endpoint)).collect();
+        let host: BTreeMap<_, _> = host.iter().map(|(key, one)| (*key, one.endpoint)).collect();
+        ensure!(
+            kernel == host,
+            "clients differ (seed {})\nkernel {kernel:?}\nhost   {host:?}",
+            self.seed
+        );
+        Ok(())
     }
 
     fn same_flows<A: Address + Ord>(

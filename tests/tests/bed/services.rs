@@ -48,7 +48,7 @@ pub fn desired(hosts: impl Fn(Backend) -> Vec<Host>) -> Desired {
 fn ruled_service(ruled: Ruled, family: Family, l4: L4) -> DesiredService {
     let kind = match ruled {
         Ruled::Guarded => FrontendKind::LoadBalancer { guarded: true },
-        Ruled::Sticky | Ruled::Elsewhere => FrontendKind::LoadBalancer { guarded: false },
+        Ruled::Sticky | Ruled::Absent => FrontendKind::LoadBalancer { guarded: false },
     };
     let frontends = BTreeMap::from([(ruled.socket(family), kind)]);
     let service = service(frontends, family, l4, &Backend::Several.hosts());
@@ -59,7 +59,7 @@ fn ruled_service(ruled: Ruled, family: Family, l4: L4) -> DesiredService {
             let range = IpRange::new(admitted, if admitted.is_ipv4() { 24 } else { 64 });
             DesiredService { source_ranges: range.into_iter().collect(), ..service }
         }
-        Ruled::Elsewhere => {
+        Ruled::Absent => {
             let external = Table { slots: Vec::new(), otherwise: Otherwise::Drop };
             DesiredService { external, ..service }
         }

@@ -145,12 +145,12 @@ pub enum Ruled {
     /// With source ranges.
     Guarded,
     /// None of the backends is here, as far as the external traffic policy goes.
-    Elsewhere,
+    Absent,
 }
 
 impl Ruled {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sticky, Self::Guarded, Self::Elsewhere];
+    pub const ALL: [Self; 3] = [Self::Sticky, Self::Guarded, Self::Absent];
 
     /// The address.
     pub fn socket(self, family: Family) -> SocketAddr {

@@ -3,7 +3,7 @@
 //!
 //! - `passes`: what is not ours. `local`: backends that the stack routes to. `remote`: what leaves
 //!   without the stack. `xdp`: what XDP finishes and what it leaves to TC.
-//! - `drops`: every reason that can be had. `graduation`: how flows move between the two tables.
+//! - `rules`: affinity, source ranges, policies, addresses. `drops`: every other reason that can be had. `graduation`: how flows move between the two tables.
 //!
 //! Traffic over attached programs does not belong here.
 
@@ -15,6 +15,7 @@ mod graduation;
 mod local;
 mod passes;
 mod remote;
+mod rules;
 mod xdp;
 
 use std::net::SocketAddr;

@@ -175,7 +175,6 @@ impl Address for Ipv6 {
     }
 
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the word")]
     fn mix(self) -> u32 {
         let both = self.first.rotate_left(29) ^ self.second;
         (both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32

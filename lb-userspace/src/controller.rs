@@ -366,8 +366,8 @@ fn settings(tables: &Tables, clock: Clock, ranges: &[IpRange]) -> Result<Setting
     let snat_ports =
         devices::snat_ports(sysctls.local_ports, node_ports, &sysctls.reserved_ports)
             .context("net.ipv4.ip_local_port_range and ip_local_reserved_ports leave no ports for source NAT; make one of them smaller")?;
-    let v4 = ranges.iter().find_map(|range| range.masked_v4());
-    let v6 = ranges.iter().find_map(|range| range.masked_v6());
+    let v4 = ranges.iter().find_map(IpRange::masked_v4);
+    let v6 = ranges.iter().find_map(IpRange::masked_v6);
     Ok(Settings {
         snat_ports,
         graduate_udp: true,

@@ -47,8 +47,8 @@ fn bed(spec: &[&str]) -> Result<Bed> {
 fn write(bed: &Bed, spec: &[&str]) -> Result<()> {
     let ingress =
         Family::BOTH.map(|family| format!("  - ip: \"{}\"\n", load_balancer(family).ip()));
-    let lines: String = spec.iter().map(|line| format!("  {line}\n")).collect();
-    let kind = format!("  type: LoadBalancer\n{lines}");
+    let spec: Vec<&str> = [&["type: LoadBalancer"], spec].concat();
+    let kind = format!("  {}\n", spec.join("\n  "));
     let yaml = bed.service.to_yaml().replace("  type: NodePort\n", &kind);
     let status = format!("status:\n  loadBalancer:\n    ingress:\n  {}", ingress.join("  "));
     bed.manifests.write("echo.yaml", &format!("{yaml}{status}"))?;

@@ -302,7 +302,7 @@ impl Writer {
         };
         let now = Instant::now();
         tables.services.clear(live.id);
-        for area in live.areas() {
+        for area in live::areas(&live.selections) {
             self.areas.give_back(area, now);
         }
         changes.services += 1;

@@ -24,7 +24,7 @@ pub fn desired(hosts: impl Fn(Backend) -> Vec<Host>) -> Desired {
         desired.addresses.insert(NODE1.ip(family), AddressOwner::Other);
         for l4 in TRANSPORTS {
             for backend in Backend::ALL {
-                let key = service_key(format!("{backend:?}"), family, l4);
+                let key = service_key(&format!("{backend:?}"), family, l4);
                 let frontends = BTreeMap::from([
                     (Front::Cluster.socket(family, backend), FrontendKind::ClusterIp),
                     (Front::Node.socket(family, backend), FrontendKind::NodePort),
@@ -35,7 +35,7 @@ pub fn desired(hosts: impl Fn(Backend) -> Vec<Host>) -> Desired {
                 desired.services.insert(key, service);
             }
             for ruled in Ruled::ALL {
-                let key = service_key(format!("{ruled:?}"), family, l4);
+                let key = service_key(&format!("{ruled:?}"), family, l4);
                 desired.addresses.insert(ruled.socket(family).ip(), AddressOwner::Service);
                 desired.services.insert(key, ruled_service(ruled, family, l4));
             }
@@ -66,7 +66,7 @@ fn ruled_service(ruled: Ruled, family: Family, l4: L4) -> DesiredService {
     }
 }
 
-fn service_key(name: String, family: Family, l4: L4) -> ServiceKey {
+fn service_key(name: &str, family: Family, l4: L4) -> ServiceKey {
     ServiceKey {
         service: model::ServiceName { namespace: "bed".to_owned(), name: name.to_lowercase() },
         port: SERVICE_PORT.to_string(),

@@ -56,7 +56,7 @@ impl Groups {
         let wanted = desired.services.iter().filter(|(_, service)| service.affinity != 0);
         let wanted: BTreeSet<(&ServiceName, Family)> =
             wanted.map(|(key, _)| (&key.service, key.family)).collect();
-        self.taken.retain(|(service, family), _| wanted.contains(&(&*service, *family)));
+        self.taken.retain(|(service, family), _| wanted.contains(&(service, *family)));
     }
 }
 

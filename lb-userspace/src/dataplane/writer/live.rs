@@ -32,17 +32,6 @@ pub struct Placed {
 }
 
 impl Live {
-    /// The areas of its selection tables, each once.
-    pub fn areas(&self) -> Vec<Area> {
-        let mut areas: Vec<Area> = Vec::new();
-        for placed in &self.selections {
-            if !areas.contains(&placed.area) {
-                areas.push(placed.area);
-            }
-        }
-        areas
-    }
-
     /// Its line.
     pub fn line(&self) -> Service {
         let [all, internal, external] = &self.selections;
@@ -82,6 +71,17 @@ impl Placed {
             .collect();
         Self { table: Table { slots, otherwise: Otherwise::Refuse }, area }
     }
+}
+
+/// The areas of tables, each once.
+pub fn areas(placed: &[Placed]) -> Vec<Area> {
+    let mut areas: Vec<Area> = Vec::new();
+    for one in placed {
+        if !areas.contains(&one.area) {
+            areas.push(one.area);
+        }
+    }
+    areas
 }
 
 /// A service's desired tables, by the numbers of their kinds.

@@ -6,7 +6,7 @@ use lb_common::tables::{BackendRef, Selection};
 
 use super::{
     Changes, Writer,
-    live::{Live, Placed, alike, wanted},
+    live::{Live, Placed, alike, areas, wanted},
 };
 use crate::{
     compile::{BackendKey, DesiredService, Table},
@@ -37,8 +37,9 @@ impl Writer {
                     Ok(area) => area,
                     Err(error) => {
                         // Nothing refers to those before it yet: without this one they are free again.
-                        let areas = areas_of(&built);
-                        areas.into_iter().for_each(|area| self.areas.give_back(area, now));
+                        for area in areas(&built) {
+                            self.areas.give_back(area, now);
+                        }
                         return Err(error);
                     }
                 },
@@ -48,12 +49,14 @@ impl Writer {
             }
             built.push(Placed { table: Table::clone(table), area });
         }
-        let old = live.areas();
+        let old = areas(&live.selections);
         if let Ok(selections) = built.try_into() {
             live.selections = selections;
         }
         tables.services.store(live.id, &live.line());
-        old.into_iter().for_each(|area| self.areas.give_back(area, now));
+        for area in old {
+            self.areas.give_back(area, now);
+        }
         Ok(true)
     }
 
@@ -85,15 +88,4 @@ impl Writer {
         }
         Ok(area)
     }
-}
-
-/// The areas of tables, each once.
-fn areas_of(built: &[Placed]) -> Vec<Area> {
-    let mut areas: Vec<Area> = Vec::new();
-    for placed in built {
-        if !areas.contains(&placed.area) {
-            areas.push(placed.area);
-        }
-    }
-    areas
 }

@@ -99,13 +99,13 @@ impl<A: KernelFamily> ServiceTables<A> for Kernel {
             }
         }
         // The table evicts when it is full; should it take nothing, the client is not remembered.
-        let _ = A::clients().insert(key, &remembered, u64::from(BPF_ANY));
+        let _ = A::clients().insert(key, remembered, u64::from(BPF_ANY));
     }
 
     #[inline(always)]
     fn endpoint(&self, key: EndpointKey) -> Option<Endpoint> {
         // SAFETY: a pointer into the map's memory, which isn't written: an update replaces the entry.
-        ENDPOINTS.get_ptr(&key).map(|endpoint| unsafe { *endpoint })
+        ENDPOINTS.get_ptr(key).map(|endpoint| unsafe { *endpoint })
     }
 
     #[inline(always)]
@@ -122,6 +122,6 @@ impl<A: KernelFamily> ServiceTables<A> for Kernel {
     #[inline(always)]
     fn owner(&self, address: A) -> u32 {
         // SAFETY: a pointer into the map's memory; a 4-byte read.
-        A::owners().get_ptr(&address).map_or(0, |owner| unsafe { *owner })
+        A::owners().get_ptr(address).map_or(0, |owner| unsafe { *owner })
     }
 }

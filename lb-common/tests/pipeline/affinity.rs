@@ -236,6 +236,20 @@ fn services_do_not_share_what_they_remember() {
 }
 
 #[test]
+fn a_clients_choices_at_two_services_have_nothing_to_do_with_each_other() {
+    each(|family, l4| {
+        let world = world(&BACKENDS);
+        let clients = (1..=30).map(|number| cast::pod(3, number));
+        let alike = clients.filter(|client| {
+            let answer = |front| answers(&world, UPLINK_IN, *client, (front, family, l4), 1_024);
+            answer(Front::Cluster) == answer(Front::OtherCluster)
+        });
+        // Six of thirty, by chance.
+        assert!((1..20).contains(&alike.count()));
+    });
+}
+
+#[test]
 fn what_xdp_hands_over_is_not_remembered() {
     each(|family, l4| {
         let mut world = world(&[REMOTE]);

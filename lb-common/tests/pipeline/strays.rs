@@ -1,10 +1,10 @@
 //! Packets to addresses of Services, and to addresses kept for them, that no frontend has.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_common::{
-    addr::{Ipv4, Ipv6},
-    tables::{AddressOwner, AddressRange},
+    addr::{Address, Ipv4, Ipv6},
+    tables::{AddressOwner, AddressRange, AddressSet},
     verdict::{DropReason, PassReason, Verdict},
     wire::L4,
 };
@@ -33,14 +33,12 @@ fn world() -> World {
     world.tables.config.service_range_v4 =
         AddressRange { base: v4(cast::SERVICE_NETWORK_V4.0), mask: v4([255, 255, 0, 0].into()) };
     let mask = u128::MAX << 16;
-    world.tables.config.service_range_v6 = AddressRange {
-        base: cast::SERVICE_NETWORK_V6.0.into(),
-        mask: std::net::Ipv6Addr::from(mask).into(),
-    };
+    world.tables.config.service_range_v6 =
+        AddressRange { base: cast::SERVICE_NETWORK_V6.0.into(), mask: Ipv6Addr::from(mask).into() };
     world
 }
 
-fn v4(address: std::net::Ipv4Addr) -> Ipv4 {
+fn v4(address: Ipv4Addr) -> Ipv4 {
     address.into()
 }
 
@@ -139,6 +137,33 @@ fn where_replies_leave_and_for_senders_that_nobody_can_answer_nothing_is_judged(
         for at in [POD_OUT, UPLINK_OUT] {
             world.send(at, &packet).is(PASSES, &packet, &[]);
         }
+    });
+}
+
+/// An address outside the range that has the bit of a service's, and isn't it.
+fn with_the_same_bit(address: IpAddr) -> IpAddr {
+    fn search<A: Address>(of: A, like: impl Fn(u32) -> A) -> A {
+        let alike = |one: &A| AddressSet::position(*one) == AddressSet::position(of);
+        (0..1 << 24).map(like).find(alike).expect("one in 65,536 has it")
+    }
+    match address {
+        IpAddr::V4(ip) => {
+            search(Ipv4::from(ip), |n| Ipv4::from(Ipv4Addr::from(0xc600_0000 + n))).to_ip()
+        }
+        IpAddr::V6(ip) => {
+            let like = |n| Ipv6::from(Ipv6Addr::from((0x2001_0db8 << 96) + u128::from(n)));
+            search(Ipv6::from(ip), like).to_ip()
+        }
+    }
+}
+
+#[test]
+fn an_address_that_only_looks_like_a_services_passes_after_a_lookup() {
+    each(|family, l4| {
+        let world = world();
+        let address = with_the_same_bit(Front::Cluster.socket(family).ip());
+        let sent = world.send(UPLINK_IN, &to(family, l4, address, 81));
+        assert_eq!((sent.outcome, sent.lookups), (PASSES, 1), "{address}");
     });
 }
 

@@ -228,8 +228,8 @@ impl<A, T: ServiceTables<A>, const STEP: u32> ServiceTables<A> for Without<T, ST
     }
 
     #[inline(always)]
-    fn selection(&self, service: u32, kind: SelectionKind) -> Selection {
-        self.inner.selection(service, kind)
+    fn service(&self, service: u32, kind: SelectionKind) -> (Selection, AffinityRule) {
+        self.inner.service(service, kind)
     }
 
     #[inline(always)]
@@ -240,11 +240,6 @@ impl<A, T: ServiceTables<A>, const STEP: u32> ServiceTables<A> for Without<T, ST
     #[inline(always)]
     fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
         self.inner.backend(backend)
-    }
-
-    #[inline(always)]
-    fn affinity(&self, service: u32) -> AffinityRule {
-        self.inner.affinity(service)
     }
 
     #[inline(always)]

@@ -35,18 +35,23 @@ impl<A: KernelFamily> ServiceTables<A> for Kernel {
     }
 
     #[inline(always)]
-    fn selection(&self, service: u32, kind: SelectionKind) -> Selection {
+    fn service(&self, service: u32, kind: SelectionKind) -> (Selection, AffinityRule) {
         let Some(service) = SERVICES.get_ptr(service) else {
-            return Selection::EMPTY;
+            return (Selection::EMPTY, AffinityRule { group: 0, seconds: 0 });
         };
         // SAFETY: a pointer into the map's memory; the control program stores each selection with
-        // one 8-byte store.
+        // one 8-byte store, and a service's group doesn't change.
         unsafe {
-            match kind {
+            let selection = match kind {
                 SelectionKind::All => core::ptr::read_volatile(&raw const (*service).all),
                 SelectionKind::Internal => core::ptr::read_volatile(&raw const (*service).internal),
                 SelectionKind::External => core::ptr::read_volatile(&raw const (*service).external),
-            }
+            };
+            let affinity = AffinityRule {
+                group: core::ptr::read_volatile(&raw const (*service).affinity.group),
+                seconds: core::ptr::read_volatile(&raw const (*service).affinity.seconds),
+            };
+            (selection, affinity)
         }
     }
 
@@ -67,17 +72,6 @@ impl<A: KernelFamily> ServiceTables<A> for Kernel {
             }
             Some((A::of_backend((*line).address), (*line).port))
         }
-    }
-
-    #[inline(always)]
-    fn affinity(&self, service: u32) -> AffinityRule {
-        // SAFETY: a pointer into the map's memory. A service's group doesn't change.
-        SERVICES.get_ptr(service).map_or(AffinityRule { group: 0, seconds: 0 }, |service| unsafe {
-            AffinityRule {
-                group: core::ptr::read_volatile(&raw const (*service).affinity.group),
-                seconds: core::ptr::read_volatile(&raw const (*service).affinity.seconds),
-            }
-        })
     }
 
     #[inline(always)]

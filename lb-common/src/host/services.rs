@@ -24,15 +24,16 @@ impl<A: HostFamily> ServiceTables<A> for HostTables {
             .any(|range| client.common_bits(range.address) >= range.bits())
     }
 
-    fn selection(&self, service: u32, kind: SelectionKind) -> Selection {
+    fn service(&self, service: u32, kind: SelectionKind) -> (Selection, AffinityRule) {
         let Some(service) = self.services.get(&service) else {
-            return Selection::EMPTY;
+            return (Selection::EMPTY, AffinityRule::default());
         };
-        match kind {
+        let selection = match kind {
             SelectionKind::All => service.all,
             SelectionKind::Internal => service.internal,
             SelectionKind::External => service.external,
-        }
+        };
+        (selection, service.affinity)
     }
 
     fn slot(&self, index: u32) -> Option<BackendRef> {
@@ -42,10 +43,6 @@ impl<A: HostFamily> ServiceTables<A> for HostTables {
     fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
         let line = self.backends.get(&backend.id)?;
         (line.generation == backend.generation).then(|| (A::of_backend(line.address), line.port))
-    }
-
-    fn affinity(&self, service: u32) -> AffinityRule {
-        self.services.get(&service).map(|service| service.affinity).unwrap_or_default()
     }
 
     fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered> {

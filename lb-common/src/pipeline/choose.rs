@@ -50,12 +50,11 @@ pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
         return Err(DropReason::NotAdmitted);
     }
     let kind = SelectionKind::of(frontend, hook.scope());
-    let selection = ServiceTables::<A>::selection(tables, service, kind);
+    let (selection, affinity) = ServiceTables::<A>::service(tables, service, kind);
     let len = selection.len();
     if len == 0 {
         return Err(selection.reason());
     }
-    let affinity = ServiceTables::<A>::affinity(tables, service);
     let (of_tuple, of_client) = hashes(tables, parsed, affinity);
     // No generation: nothing is chosen yet.
     let mut backend = BackendRef::default();

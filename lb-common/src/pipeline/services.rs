@@ -15,15 +15,13 @@ pub trait ServiceTables<A> {
     fn frontend(&self, key: &FrontendKey<A>) -> Option<Frontend>;
     /// Whether a service that has source ranges admits a client.
     fn admits(&self, service: u32, client: A) -> bool;
-    /// A service's selection; empty if there is no such service.
-    fn selection(&self, service: u32, kind: SelectionKind) -> Selection;
+    /// A service's selection and session affinity; empty, and none, if there is no such service.
+    fn service(&self, service: u32, kind: SelectionKind) -> (Selection, AffinityRule);
     /// A slot of the selection tables.
     fn slot(&self, index: u32) -> Option<BackendRef>;
     /// Address and port of a backend, if the generation is still the one meant.
     fn backend(&self, backend: BackendRef) -> Option<(A, Port)>;
 
-    /// A service's session affinity; none if there is no such service.
-    fn affinity(&self, service: u32) -> AffinityRule;
     /// What is remembered of a client.
     fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered>;
     /// Remembers a client's endpoint.

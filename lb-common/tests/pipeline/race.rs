@@ -56,8 +56,8 @@ where
         self.tables.admits(service, client)
     }
 
-    fn selection(&self, service: u32, kind: SelectionKind) -> Selection {
-        ServiceTables::<A>::selection(self.tables, service, kind)
+    fn service(&self, service: u32, kind: SelectionKind) -> (Selection, AffinityRule) {
+        ServiceTables::<A>::service(self.tables, service, kind)
     }
 
     fn slot(&self, index: u32) -> Option<BackendRef> {
@@ -66,10 +66,6 @@ where
 
     fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
         ServiceTables::<A>::backend(self.tables, backend)
-    }
-
-    fn affinity(&self, service: u32) -> AffinityRule {
-        ServiceTables::<A>::affinity(self.tables, service)
     }
 
     fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered> {

@@ -38,6 +38,12 @@ pub trait Address: Copy + Eq + Pod + core::fmt::Debug {
     /// Whether packets of this sender can be forwarded and answered across links. Those of a
     /// link-local IPv6 address can't, nor those of a loopback, multicast or unspecified one.
     fn is_routable_source(self) -> bool;
+    /// A number that addresses seldom share; cheap, and not keyed. IPv4 addresses never do, nor those
+    /// of an IPv6 /96.
+    fn mix(self) -> u32;
+    /// The bits that are set in a mask too.
+    #[must_use]
+    fn masked(self, mask: Self) -> Self;
     /// The address as the standard library has it.
     fn to_ip(self) -> IpAddr;
 }
@@ -132,6 +138,16 @@ impl Address for Ipv4 {
         first != 0 && first != 127 && first < 224
     }
 
+    #[inline(always)]
+    fn mix(self) -> u32 {
+        self.0.wrapping_mul(0x9e37_79b1)
+    }
+
+    #[inline(always)]
+    fn masked(self, mask: Self) -> Self {
+        Self(self.0 & mask.0)
+    }
+
     fn to_ip(self) -> IpAddr {
         IpAddr::V4(self.into())
     }
@@ -156,6 +172,17 @@ impl Address for Ipv6 {
         let is_multicast = first >> 56 == 0xff;
         let is_loopback_or_unspecified = first == 0 && second <= 1;
         !is_link_local && !is_multicast && !is_loopback_or_unspecified
+    }
+
+    #[inline(always)]
+    fn mix(self) -> u32 {
+        let both = self.first.rotate_left(29) ^ self.second;
+        (both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+    }
+
+    #[inline(always)]
+    fn masked(self, mask: Self) -> Self {
+        Self { first: self.first & mask.first, second: self.second & mask.second }
     }
 
     fn to_ip(self) -> IpAddr {
@@ -189,6 +216,10 @@ impl From<Ipv6> for Ipv6Addr {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::{collections::BTreeSet, vec::Vec};
+
     use super::*;
 
     #[test]
@@ -227,6 +258,18 @@ mod tests {
         ] {
             let address: Ipv4Addr = address.parse().unwrap();
             assert_eq!(Ipv4::from(address).is_routable_source(), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn neighbouring_addresses_mix_differently_also_in_the_upper_half() {
+        let v4 = |last: u32| Ipv4::from(Ipv4Addr::from(0x0a60_0000 + last)).mix();
+        let v6 = |last: u128| Ipv6::from(Ipv6Addr::from((0xfd00_0096 << 96) + last)).mix();
+        for mixed in [(0..300).map(v4).collect::<Vec<_>>(), (0..300).map(v6).collect()] {
+            let upper: BTreeSet<u32> = mixed.iter().map(|mixed| mixed >> 16).collect();
+            let whole: BTreeSet<u32> = mixed.into_iter().collect();
+            assert_eq!(whole.len(), 300);
+            assert!(upper.len() > 290, "{}", upper.len());
         }
     }
 

@@ -17,7 +17,7 @@ pub enum Hook {
     UplinkOut = 4,
 }
 
-/// Which of a service's two selections a client is given.
+/// Where a client is, as far as a service's selections differ by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Clients inside the cluster.

@@ -102,6 +102,14 @@ pub enum DropReason {
     Unwritable = 42,
     /// The program of the next stage is not there.
     NoStage = 43,
+    /// The service has endpoints, but its traffic policy leaves none on this node.
+    NoLocalBackend = 48,
+    /// The client is not of the ranges that the service admits.
+    NotAdmitted = 49,
+    /// A Service's address, but none of its ports.
+    UnknownPort = 50,
+    /// An address of the range of cluster IPs that no Service has.
+    UnallocatedAddress = 51,
 }
 
 /// How the sender of a dropped packet is told.
@@ -122,7 +130,7 @@ impl DropReason {
     #[inline(always)]
     pub const fn notice(self) -> Option<Notice> {
         match self {
-            Self::NoBackend => Some(Notice::Refusal),
+            Self::NoBackend | Self::UnknownPort => Some(Notice::Refusal),
             Self::BackendGone => Some(Notice::Reset),
             Self::TtlExpired => Some(Notice::TimeExceeded),
             Self::TooBig => Some(Notice::TooBig),
@@ -138,6 +146,7 @@ impl DropReason {
             33 => Some(Self::BackendGone),
             40 => Some(Self::TtlExpired),
             41 => Some(Self::TooBig),
+            50 => Some(Self::UnknownPort),
             _ => None,
         }
     }
@@ -197,7 +206,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 31] = [
+pub const COUNTER_INFO: [CounterInfo; 35] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -269,11 +278,48 @@ pub const COUNTER_INFO: [CounterInfo; 31] = [
     info(DropReason::TooBig as u32, "drop_too_big", "larger than the egress interface's MTU"),
     info(DropReason::Unwritable as u32, "drop_unwritable", "a header could not be written"),
     info(DropReason::NoStage as u32, "drop_no_stage", "one of lb's own programs was not in place"),
+    info(
+        DropReason::NoLocalBackend as u32,
+        "drop_no_local_backend",
+        "the service's traffic policy leaves no endpoint on this node",
+    ),
+    info(
+        DropReason::NotAdmitted as u32,
+        "drop_not_admitted",
+        "the client is not of the service's source ranges",
+    ),
+    info(
+        DropReason::UnknownPort as u32,
+        "drop_unknown_port",
+        "a Service's address, none of its ports",
+    ),
+    info(
+        DropReason::UnallocatedAddress as u32,
+        "drop_unallocated_address",
+        "a cluster IP that no Service has",
+    ),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_certain_not_to_be_there_is_refused() {
+        for refused in [DropReason::NoBackend, DropReason::UnknownPort] {
+            assert_eq!(refused.notice(), Some(Notice::Refusal));
+            assert_eq!(DropReason::told(refused as u32), Some(refused));
+        }
+        for silent in [
+            DropReason::NoLocalBackend,
+            DropReason::NotAdmitted,
+            DropReason::UnallocatedAddress,
+            DropReason::NoRoute,
+        ] {
+            assert_eq!(silent.notice(), None, "{silent:?}");
+            assert_eq!(DropReason::told(silent as u32), None);
+        }
+    }
 
     #[test]
     fn counters_have_numbers_and_names_of_their_own() {

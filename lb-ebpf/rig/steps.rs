@@ -21,6 +21,8 @@ mod maps;
 #[allow(dead_code, reason = "the steps are of the first stage")]
 #[path = "../src/packet.rs"]
 mod packet;
+#[path = "../src/services.rs"]
+mod services;
 #[path = "../src/tables.rs"]
 mod tables;
 #[path = "steps_without.rs"]

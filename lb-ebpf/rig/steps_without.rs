@@ -7,12 +7,14 @@ use aya_ebpf::{macros::map, maps::Array};
 use lb_common::{
     addr::{Ipv4, Ipv6, Port},
     hash,
-    hook::Scope,
     packet::{L4Change, Packet},
-    pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
+    pipeline::{
+        Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, ServiceTables, Tables,
+    },
     tables::{
-        BackendRef, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, FrontendKey,
-        Selection, SnatPorts,
+        AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint, EndpointKey, Flow,
+        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered, Selection,
+        SelectionKind, SnatPorts,
     },
     verdict::DropReason,
     wire::{Header, L4},
@@ -181,13 +183,8 @@ impl<T: Tables, const STEP: u32> Tables for Without<T, STEP> {
     }
 
     #[inline(always)]
-    fn selection(&self, service: u32, scope: Scope) -> Selection {
-        self.inner.selection(service, scope)
-    }
-
-    #[inline(always)]
-    fn slot(&self, index: u32) -> Option<BackendRef> {
-        self.inner.slot(index)
+    fn hz(&self) -> u32 {
+        self.inner.hz()
     }
 
     #[inline(always)]
@@ -244,13 +241,26 @@ impl Line for Ipv6 {
     }
 }
 
-impl<A: Line + lb_common::addr::Address, T: FamilyTables<A>, const STEP: u32> FamilyTables<A>
-    for Without<T, STEP>
-{
+impl<A, T: ServiceTables<A>, const STEP: u32> ServiceTables<A> for Without<T, STEP> {
     #[inline(always)]
-    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32> {
+    fn frontend(&self, key: &FrontendKey<A>) -> Option<Frontend> {
         // Where every packet has a flow, none is begun; said so that the verifier needn't follow it.
         if STEP == Step::LOOKUP { None } else { self.inner.frontend(key) }
+    }
+
+    #[inline(always)]
+    fn admits(&self, service: u32, client: A) -> bool {
+        self.inner.admits(service, client)
+    }
+
+    #[inline(always)]
+    fn service(&self, service: u32, kind: SelectionKind) -> (Selection, AffinityRule) {
+        self.inner.service(service, kind)
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<BackendRef> {
+        self.inner.slot(index)
     }
 
     #[inline(always)]
@@ -258,6 +268,40 @@ impl<A: Line + lb_common::addr::Address, T: FamilyTables<A>, const STEP: u32> Fa
         self.inner.backend(backend)
     }
 
+    #[inline(always)]
+    fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered> {
+        self.inner.remembered(key)
+    }
+
+    #[inline(always)]
+    fn remember(&self, key: &AffinityKey<A>, remembered: Remembered) {
+        self.inner.remember(key, remembered);
+    }
+
+    #[inline(always)]
+    fn endpoint(&self, key: EndpointKey) -> Option<Endpoint> {
+        self.inner.endpoint(key)
+    }
+
+    #[inline(always)]
+    fn may_be_owned(&self, address: A) -> bool {
+        self.inner.may_be_owned(address)
+    }
+
+    #[inline(always)]
+    fn is_in_service_range(&self, address: A) -> bool {
+        self.inner.is_in_service_range(address)
+    }
+
+    #[inline(always)]
+    fn owner(&self, address: A) -> u32 {
+        self.inner.owner(address)
+    }
+}
+
+impl<A: Line + lb_common::addr::Address, T: FamilyTables<A>, const STEP: u32> FamilyTables<A>
+    for Without<T, STEP>
+{
     #[inline(always)]
     fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
         self.inner.find(key)

@@ -14,6 +14,7 @@ mod actions;
 mod fib;
 mod maps;
 mod packet;
+mod services;
 mod tables;
 
 use aya_ebpf::{
@@ -37,6 +38,7 @@ use crate::{
 
 /// Uplinks, before the kernel has made a socket buffer of the packet.
 #[xdp]
+#[inline(always)]
 fn lb_xdp(ctx: XdpContext) -> u32 {
     let tables = Kernel::at(ctx.as_ptr());
     let mut packet = XdpPacket::new(&ctx);
@@ -63,24 +65,28 @@ fn lb_xdp_all(ctx: XdpContext) -> u32 {
 
 /// Uplinks, ingress.
 #[classifier]
+#[inline(always)]
 fn lb_uplink_in(ctx: TcContext) -> i32 {
     first(&ctx, Hook::UplinkIn)
 }
 
 /// Uplinks, egress.
 #[classifier]
+#[inline(always)]
 fn lb_uplink_out(ctx: TcContext) -> i32 {
     first(&ctx, Hook::UplinkOut)
 }
 
 /// Host's ends of pods' interfaces, ingress.
 #[classifier]
+#[inline(always)]
 fn lb_workload_in(ctx: TcContext) -> i32 {
     first(&ctx, Hook::WorkloadIn)
 }
 
 /// Host's ends of pods' interfaces, egress.
 #[classifier]
+#[inline(always)]
 fn lb_workload_out(ctx: TcContext) -> i32 {
     first(&ctx, Hook::WorkloadOut)
 }

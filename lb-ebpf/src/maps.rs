@@ -4,14 +4,15 @@
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray},
 };
 use lb_common::{
     addr::{Ipv4, Ipv6},
     pipeline::Bucket,
     tables::{
-        Backend, BackendRef, Config, Device, Draft, Flow, FlowKey, FragmentKey, Fragmented,
-        FrontendKey, Neighbour, PortSet, Service, ServiceCounters,
+        AddressSet, AffinityKey, Backend, BackendRef, Config, Device, Draft, Endpoint, EndpointKey,
+        Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Neighbour, PortSet,
+        Remembered, Service, ServiceCounters,
     },
     verdict::{COUNTERS as COUNTER_COUNT, Stage},
 };
@@ -30,12 +31,54 @@ pub static BACKEND_PORTS: Array<u64> = Array::with_max_entries(PortSet::WORDS, B
 
 /// IPv4 frontends → service.
 #[map]
-pub static FRONTENDS_V4: HashMap<FrontendKey<Ipv4>, u32> =
+pub static FRONTENDS_V4: HashMap<FrontendKey<Ipv4>, Frontend> =
     HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 /// IPv6 frontends → service.
 #[map]
-pub static FRONTENDS_V6: HashMap<FrontendKey<Ipv6>, u32> =
+pub static FRONTENDS_V6: HashMap<FrontendKey<Ipv6>, Frontend> =
+    HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Addresses of both families that are a Service's, as bits.
+#[map]
+pub static ADDRESS_BITS: Array<u64> = Array::with_max_entries(AddressSet::WORDS, BPF_F_MMAPABLE);
+
+/// IPv4 addresses → whose they are.
+#[map]
+pub static ADDRESSES_V4: HashMap<Ipv4, u32> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// IPv6 addresses → whose they are.
+#[map]
+pub static ADDRESSES_V6: HashMap<Ipv6, u32> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// A `SourceRangeKey` without its length: aya has that in a type of its own.
+#[repr(C, packed(4))]
+pub struct RangeData<A> {
+    _service: u32,
+    _address: A,
+}
+
+/// IPv4 source ranges of guarded services.
+#[map]
+pub static SOURCE_RANGES_V4: LpmTrie<RangeData<Ipv4>, u32> = LpmTrie::with_max_entries(1, 0);
+
+/// IPv6 source ranges of guarded services.
+#[map]
+pub static SOURCE_RANGES_V6: LpmTrie<RangeData<Ipv6>, u32> = LpmTrie::with_max_entries(1, 0);
+
+/// IPv4 clients of services with affinity → endpoint.
+#[map]
+pub static AFFINITY_V4: LruHashMap<AffinityKey<Ipv4>, Remembered> =
+    LruHashMap::with_max_entries(1, 0);
+
+/// IPv6 clients of services with affinity → endpoint.
+#[map]
+pub static AFFINITY_V6: LruHashMap<AffinityKey<Ipv6>, Remembered> =
+    LruHashMap::with_max_entries(1, 0);
+
+/// Endpoints of services with affinity → backend.
+#[map]
+pub static ENDPOINTS: HashMap<EndpointKey, Endpoint> =
     HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 /// Services by number.

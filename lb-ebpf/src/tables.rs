@@ -4,25 +4,25 @@ use core::{ffi::c_void, ptr::NonNull};
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
-    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
 };
 use lb_common::{
     addr::{Ipv4, Ipv6, Port},
     hash,
-    hook::Scope,
     pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
-        BackendRef, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, FrontendKey,
-        PortSet, Selection, SnatPorts,
+        AddressRange, AffinityKey, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented,
+        Frontend, FrontendKey, PortSet, Remembered, SnatPorts,
     },
 };
 
 use crate::{
     fib,
     maps::{
-        ANSWERS, BACKEND_PORTS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4,
-        FLOWS_V6, FRAGMENTS_V4, FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6,
-        NEIGHBOURS, NEW_FLOWS_V4, NEW_FLOWS_V6, SERVICE_STATS, SERVICES, SLOTS,
+        ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS, BACKENDS,
+        CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6, FRAGMENTS_V4,
+        FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS, NEW_FLOWS_V4,
+        NEW_FLOWS_V6, RangeData, SERVICE_STATS, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
     },
 };
 
@@ -95,24 +95,8 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn selection(&self, service: u32, scope: Scope) -> Selection {
-        let Some(service) = SERVICES.get_ptr(service) else {
-            return Selection::EMPTY;
-        };
-        // SAFETY: a pointer into the map's memory; the control program stores each selection with
-        // one 8-byte store.
-        unsafe {
-            match scope {
-                Scope::Internal => core::ptr::read_volatile(&raw const (*service).internal),
-                Scope::External => core::ptr::read_volatile(&raw const (*service).external),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn slot(&self, index: u32) -> Option<BackendRef> {
-        // SAFETY: a pointer into the map's memory.
-        SLOTS.get_ptr(index).map(|slot| unsafe { *slot })
+    fn hz(&self) -> u32 {
+        config!(hz)
     }
 
     #[inline(always)]
@@ -182,8 +166,12 @@ impl Tables for Kernel {
 }
 
 /// The maps of one family.
-trait KernelFamily: fib::FibFamily + lb_common::pipeline::Family + 'static {
-    fn frontends() -> &'static HashMap<FrontendKey<Self>, u32>;
+pub trait KernelFamily: fib::FibFamily + lb_common::pipeline::Family + Default + 'static {
+    fn frontends() -> &'static HashMap<FrontendKey<Self>, Frontend>;
+    fn owners() -> &'static HashMap<Self, u32>;
+    fn source_ranges() -> &'static LpmTrie<RangeData<Self>, u32>;
+    fn clients() -> &'static LruHashMap<AffinityKey<Self>, Remembered>;
+    fn service_range() -> AddressRange<Self>;
     fn new_flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>>;
     fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>>;
     fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragmented>;
@@ -193,8 +181,28 @@ trait KernelFamily: fib::FibFamily + lb_common::pipeline::Family + 'static {
 
 impl KernelFamily for Ipv4 {
     #[inline(always)]
-    fn frontends() -> &'static HashMap<FrontendKey<Self>, u32> {
+    fn frontends() -> &'static HashMap<FrontendKey<Self>, Frontend> {
         &FRONTENDS_V4
+    }
+
+    #[inline(always)]
+    fn owners() -> &'static HashMap<Self, u32> {
+        &ADDRESSES_V4
+    }
+
+    #[inline(always)]
+    fn source_ranges() -> &'static LpmTrie<RangeData<Self>, u32> {
+        &SOURCE_RANGES_V4
+    }
+
+    #[inline(always)]
+    fn clients() -> &'static LruHashMap<AffinityKey<Self>, Remembered> {
+        &AFFINITY_V4
+    }
+
+    #[inline(always)]
+    fn service_range() -> AddressRange<Self> {
+        config!(service_range_v4)
     }
 
     #[inline(always)]
@@ -225,8 +233,28 @@ impl KernelFamily for Ipv4 {
 
 impl KernelFamily for Ipv6 {
     #[inline(always)]
-    fn frontends() -> &'static HashMap<FrontendKey<Self>, u32> {
+    fn frontends() -> &'static HashMap<FrontendKey<Self>, Frontend> {
         &FRONTENDS_V6
+    }
+
+    #[inline(always)]
+    fn owners() -> &'static HashMap<Self, u32> {
+        &ADDRESSES_V6
+    }
+
+    #[inline(always)]
+    fn source_ranges() -> &'static LpmTrie<RangeData<Self>, u32> {
+        &SOURCE_RANGES_V6
+    }
+
+    #[inline(always)]
+    fn clients() -> &'static LruHashMap<AffinityKey<Self>, Remembered> {
+        &AFFINITY_V6
+    }
+
+    #[inline(always)]
+    fn service_range() -> AddressRange<Self> {
+        config!(service_range_v6)
     }
 
     #[inline(always)]
@@ -256,25 +284,6 @@ impl KernelFamily for Ipv6 {
 }
 
 impl<A: KernelFamily> FamilyTables<A> for Kernel {
-    #[inline(always)]
-    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32> {
-        // SAFETY: a pointer into the map's memory; a 4-byte read.
-        A::frontends().get_ptr(key).map(|service| unsafe { *service })
-    }
-
-    #[inline(always)]
-    fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
-        let line = BACKENDS.get_ptr(backend.id)?;
-        // SAFETY: a pointer into the map's memory. The generation is read first: while it is the
-        // one meant, the rest of the line doesn't change.
-        unsafe {
-            if core::ptr::read_volatile(&raw const (*line).generation) != backend.generation {
-                return None;
-            }
-            Some((A::of_backend((*line).address), (*line).port))
-        }
-    }
-
     #[inline(always)]
     fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
         if let Some(flow) = self.find_established(key) {

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, path::PathBuf, process};
 use anyhow::{Context as _, Result};
 use lb_common::{
     pipeline::Bucket,
-    tables::{Device, DeviceRole},
+    tables::{AddressRange, Device, DeviceRole},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         read_back,
     },
     devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection, Sysctls},
-    model::{NODE_PORTS, Problem},
+    model::{Conflict, IpRange, NODE_PORTS, Problem},
     source::Snapshot,
     state::{ServiceState, State},
 };
@@ -41,6 +41,10 @@ pub struct Options {
     pub xdp_transmit: bool,
     /// How TC programs are attached.
     pub tc: TcMode,
+    /// This node's name, by which endpoints say where they are.
+    pub node_name: String,
+    /// The ranges of cluster IPs, at most one of each family.
+    pub service_ranges: Vec<IpRange>,
     /// Sizes of new tables.
     pub sizes: Sizes,
     /// Where the state is told.
@@ -59,6 +63,8 @@ pub struct Controller {
     snapshot: Snapshot,
     interfaces: Classified,
     notes: BTreeSet<String>,
+    /// Frontends that two Services want.
+    conflicts: Vec<Problem>,
 }
 
 impl Controller {
@@ -94,6 +100,7 @@ impl Controller {
             snapshot,
             interfaces,
             notes: BTreeSet::new(),
+            conflicts: Vec::new(),
         };
         if let Err(error) = controller.come_up() {
             if !takes_over {
@@ -109,8 +116,8 @@ impl Controller {
         let mut programs = Programs::load(pins, &options.sizes)?;
         let tables = Tables::open(pins)?;
         let clock = Clock::measure(&mut programs)?;
-        tables.set_settings(settings(&tables, clock)?);
-        let writer = Writer::new(&tables, read_back(&tables)?);
+        tables.set_settings(settings(&tables, clock, &options.service_ranges)?);
+        let writer = Writer::new(&tables, read_back(&tables)?)?;
         Ok((programs, tables, writer, clock))
     }
 
@@ -183,8 +190,12 @@ impl Controller {
     }
 
     fn write_services(&mut self) -> Result<()> {
-        let facts = NodeFacts { node_addresses: self.interfaces.node_addresses.clone() };
+        let facts = NodeFacts {
+            node_addresses: self.interfaces.node_addresses.clone(),
+            name: self.options.node_name.clone(),
+        };
         let desired = compile::compile(&self.snapshot.model, &facts);
+        self.note_conflicts(&desired.conflicts);
         let changes = self.writer.apply(&mut self.tables, &desired)?;
         if changes.any() {
             tracing::info!(
@@ -195,6 +206,15 @@ impl Controller {
             );
         }
         Ok(())
+    }
+
+    fn note_conflicts(&mut self, conflicts: &[Conflict]) {
+        let problem = |one: &Conflict| Problem::of_object(one.object.clone(), &one.invalid);
+        let problems: Vec<Problem> = conflicts.iter().map(problem).collect();
+        for problem in problems.iter().filter(|problem| !self.conflicts.contains(problem)) {
+            tracing::warn!(%problem, "address not served");
+        }
+        self.conflicts = problems;
     }
 
     fn write_devices(&mut self) -> Result<()> {
@@ -336,14 +356,20 @@ impl Controller {
             attached: self.hookup.attached().cloned().collect(),
             notes: self.notes.iter().cloned().collect(),
             services: services.collect(),
-            problems: self.snapshot.problems.iter().map(Problem::to_string).collect(),
+            problems: self
+                .snapshot
+                .problems
+                .iter()
+                .chain(&self.conflicts)
+                .map(Problem::to_string)
+                .collect(),
         };
         Ok(state.write(&self.options.state_file)?)
     }
 }
 
 /// The settings of new tables, or of old ones: their secret stays, because flows are found by it.
-fn settings(tables: &Tables, clock: Clock) -> Result<Settings> {
+fn settings(tables: &Tables, clock: Clock, ranges: &[IpRange]) -> Result<Settings> {
     let hash_key = match tables.hash_key() {
         NO_HASH_KEY => {
             let mut secret = [0_u64; 2];
@@ -359,13 +385,23 @@ fn settings(tables: &Tables, clock: Clock) -> Result<Settings> {
     let snat_ports =
         devices::snat_ports(sysctls.local_ports, node_ports, &sysctls.reserved_ports)
             .context("net.ipv4.ip_local_port_range and ip_local_reserved_ports leave no ports for source NAT; make one of them smaller")?;
+    let v4 = ranges.iter().find_map(IpRange::masked_v4);
+    let v6 = ranges.iter().find_map(IpRange::masked_v6);
     Ok(Settings {
         snat_ports,
         graduate_udp: true,
         touch_interval: clock.hz,
         answers: Bucket::SIZE,
         hash_key,
+        hz: clock.hz,
+        service_range_v4: v4.map(address_range).unwrap_or_default(),
+        service_range_v6: v6.map(address_range).unwrap_or_default(),
     })
+}
+
+/// A range as the programs have it.
+fn address_range<T, A: From<T>>((base, mask): (T, T)) -> AddressRange<A> {
+    AddressRange { base: base.into(), mask: mask.into() }
 }
 
 fn report(outcome: Result<()>, what: &'static str) {

@@ -8,7 +8,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::{lab::cast::Family, traffic::Protocol};
+use crate::{
+    lab::cast::{Family, Name},
+    traffic::Protocol,
+};
 
 /// A Service with one port for each protocol, dual stack.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// Ready, or else terminating and still serving.
     pub ready: bool,
+    /// The number of the node that it is on; `None`: the slice doesn't say.
+    pub node: Option<u8>,
 }
 
 /// A directory of manifests that goes away with this value.
@@ -44,12 +49,18 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 impl Endpoint {
     /// A ready endpoint.
     pub const fn ready(address: SocketAddr) -> Self {
-        Self { address, ready: true }
+        Self { address, ready: true, node: None }
     }
 
     /// An endpoint that is going, but still serves what it has.
     pub const fn terminating(address: SocketAddr) -> Self {
-        Self { address, ready: false }
+        Self { address, ready: false, node: None }
+    }
+
+    /// The same on a node, whose name is that of the cast: `node1`.
+    #[must_use]
+    pub const fn on(self, node: u8) -> Self {
+        Self { node: Some(node), ..self }
     }
 }
 
@@ -101,13 +112,16 @@ impl Service {
         }
         yaml.push_str(if endpoints.is_empty() { "endpoints: []\n" } else { "endpoints:\n" });
         for endpoint in endpoints {
-            let Endpoint { address, ready } = endpoint;
+            let Endpoint { address, ready, node } = endpoint;
             let _ = writeln!(
                 yaml,
                 "- addresses: [\"{}\"]\n  conditions:\n    ready: {ready}\n    serving: true\n    terminating: {}",
                 address.ip(),
                 !ready
             );
+            if let Some(node) = node {
+                let _ = writeln!(yaml, "  nodeName: {}", Name::Node(*node));
+            }
         }
         yaml
     }

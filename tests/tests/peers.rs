@@ -324,9 +324,10 @@ fn leads_of_lb(setup: &Setup) -> Result<BTreeSet<Lead>> {
     let (snapshot, _source) = ManifestSource::open(manifests.path())?;
     let model = snapshot.without_problems()?.model;
     let node_addresses = setup.node_addresses.iter().copied().collect();
-    let desired = compile::compile(&model, &compile::NodeFacts { node_addresses });
+    let desired =
+        compile::compile(&model, &compile::NodeFacts { node_addresses, ..Default::default() });
     let lead = |service: &compile::DesiredService| {
-        let at = service.frontends.iter().map(|frontend| {
+        let at = service.frontends.keys().map(|frontend| {
             let protocol = format!("{:?}", frontend.protocol).to_uppercase();
             (protocol, SocketAddr::new(frontend.address, frontend.port))
         });

@@ -92,6 +92,8 @@ fn sizes() -> Result<Vec<(&'static str, Size)>> {
         slots: 1,
         new_flows: 64,
         flows: 64,
+        clients: 64,
+        source_ranges: 1,
         devices: 1,
     };
     let programs = Programs::load(&pins.0, &small)?;

@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod family;
 mod packet;
+mod services;
 mod tables;
 
 pub use family::HostFamily;

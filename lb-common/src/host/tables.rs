@@ -12,11 +12,11 @@ use super::HostFamily;
 use crate::{
     addr::{Ipv4, Ipv6, Port},
     hash,
-    hook::Scope,
     pipeline::{Bucket, Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
-        Backend, BackendRef, Config, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented,
-        FrontendKey, Selection, Service, ServiceCounters, SnatPorts,
+        AffinityKey, Backend, BackendRef, Config, Device, Draft, Egress, Endpoint, EndpointKey,
+        Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered, Service,
+        ServiceCounters, SnatPorts, SourceRangeKey,
     },
 };
 
@@ -28,8 +28,14 @@ pub type Routes<A> = BTreeMap<A, (Route, Egress)>;
 /// One family's tables.
 #[derive(Default)]
 pub struct FamilyState<A> {
-    /// Frontends and the numbers of their services.
-    pub frontends: BTreeMap<FrontendKey<A>, u32>,
+    /// Frontends and where they lead.
+    pub frontends: BTreeMap<FrontendKey<A>, Frontend>,
+    /// Whose addresses are: numbers of [`AddressOwner`](crate::tables::AddressOwner)s.
+    pub owners: BTreeMap<A, u32>,
+    /// The source ranges of guarded services.
+    pub source_ranges: Vec<SourceRangeKey<A>>,
+    /// Clients of services with affinity.
+    pub affinity: RefCell<BTreeMap<AffinityKey<A>, Remembered>>,
     /// The kernel's routing table, by destination.
     pub routes: Routes<A>,
     draft: Option<Box<UnsafeCell<Draft<A>>>>,
@@ -51,6 +57,8 @@ pub struct HostTables {
     pub backends: BTreeMap<u32, Backend>,
     /// Slots of the selection tables.
     pub slots: BTreeMap<u32, BackendRef>,
+    /// The endpoints of services with affinity.
+    pub endpoints: BTreeMap<EndpointKey, Endpoint>,
     /// Interfaces by index.
     pub devices: BTreeMap<u32, Device>,
     /// The configuration.
@@ -75,6 +83,7 @@ impl HostTables {
             config: Config {
                 epoch: 1,
                 touch_interval: 250,
+                hz: 250,
                 answers: Bucket::SIZE,
                 ..Config::default()
             },
@@ -104,7 +113,7 @@ impl HostTables {
         self.lookups.get()
     }
 
-    fn looked_up(&self) {
+    pub(super) fn looked_up(&self) {
         self.lookups.set(self.lookups.get() + 1);
     }
 }
@@ -153,16 +162,6 @@ impl<A: HostFamily> FamilyState<A> {
 }
 
 impl<A: HostFamily> FamilyTables<A> for HostTables {
-    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32> {
-        self.looked_up();
-        A::state(self).frontends.get(key).copied()
-    }
-
-    fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
-        let line = self.backends.get(&backend.id)?;
-        (line.generation == backend.generation).then(|| (A::of_backend(line.address), line.port))
-    }
-
     fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
         let state = A::state(self);
         self.looked_up();
@@ -268,18 +267,8 @@ impl Tables for HostTables {
         self.config.touch_interval
     }
 
-    fn selection(&self, service: u32, scope: Scope) -> Selection {
-        let Some(service) = self.services.get(&service) else {
-            return Selection::EMPTY;
-        };
-        match scope {
-            Scope::Internal => service.internal,
-            Scope::External => service.external,
-        }
-    }
-
-    fn slot(&self, index: u32) -> Option<BackendRef> {
-        self.slots.get(&index).copied()
+    fn hz(&self) -> u32 {
+        self.config.hz
     }
 
     fn backend_generation(&self, id: u32) -> u32 {

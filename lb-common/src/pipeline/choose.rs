@@ -1,11 +1,11 @@
-//! Which backend a new flow gets.
+//! Which backend a new flow gets: frontend, admission, selection, and the client's earlier choice.
 
-use super::{Family, FamilyTables, Tables, parse::Parsed};
+use super::{Family, FamilyTables, ServiceTables, Tables, affinity, parse::Parsed};
 use crate::{
     addr::Port,
     hash::Hasher,
     hook::Hook,
-    tables::{BackendRef, FrontendKey},
+    tables::{AffinityRule, BackendRef, Frontend, FrontendKey, SelectionKind},
     verdict::DropReason,
 };
 
@@ -22,49 +22,83 @@ pub struct Choice<A> {
     pub port: Port,
     /// The other half of the hash that chose it, for whatever else is to be spread.
     pub spread: u32,
+    /// The group that is to remember it; 0: none is.
+    pub group: u32,
+    /// The number of the selection's kind.
+    pub kind: u32,
 }
 
 /// Chooses a backend, or `None` if the packet's destination is no frontend.
 ///
 /// The hash is keyed by the secret of the boot and over the whole tuple: as long as the table is
-/// the same, a choice that was forgotten comes out the same again.
+/// the same, a choice that was forgotten comes out the same again. With session affinity it is over
+/// client and group: connections that a client opens at once agree before one is remembered.
 #[inline(always)]
 pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,
     hook: Hook,
+    now: u32,
     parsed: &Parsed<A>,
 ) -> Result<Option<Choice<A>>, DropReason> {
-    let (address, port) = parsed.destination();
-    let Some(service) = tables.frontend(&FrontendKey::new(address, port, parsed.l4.protocol()))
+    let ((client, _), (address, port)) = (parsed.source(), parsed.destination());
+    let Some(frontend) = tables.frontend(&FrontendKey::new(address, port, parsed.l4.protocol()))
     else {
         return Ok(None);
     };
-    let selection = tables.selection(service, hook.scope());
+    let service = frontend.service;
+    if frontend.is(Frontend::GUARDED) && !tables.admits(service, client) {
+        return Err(DropReason::NotAdmitted);
+    }
+    let kind = SelectionKind::of(frontend, hook.scope());
+    let (selection, affinity) = ServiceTables::<A>::service(tables, service, kind);
     let len = selection.len();
     if len == 0 {
-        return Err(DropReason::NoBackend);
+        return Err(selection.reason());
     }
-    let hash = tuple_hash(tables, parsed);
-    let slot = selection.base().wrapping_add(low(hash) % len);
-    let backend = tables.slot(slot).ok_or(DropReason::NoBackend)?;
+    let (of_tuple, of_client) = hashes(tables, parsed, affinity);
+    // No generation: nothing is chosen yet.
+    let mut backend = BackendRef::default();
+    let mut pick = low(of_tuple);
+    if affinity.seconds != 0 {
+        backend = affinity::recall(tables, now, client, service, affinity, kind);
+        pick = of_client;
+    }
+    if backend.generation == 0 {
+        let slot = selection.base().wrapping_add(pick % len);
+        backend = ServiceTables::<A>::slot(tables, slot).ok_or(DropReason::NoBackend)?;
+    }
     let (address, port) =
-        FamilyTables::<A>::backend(tables, backend).ok_or(DropReason::BackendGone)?;
-    Ok(Some(Choice { service, backend, address, port, spread: high(hash) }))
+        ServiceTables::<A>::backend(tables, backend).ok_or(DropReason::BackendGone)?;
+    let group = if affinity.seconds == 0 { 0 } else { affinity.group };
+    let (spread, kind) = (high(of_tuple), kind as u32);
+    Ok(Some(Choice { service, backend, address, port, spread, group, kind }))
 }
 
+/// The hash of the tuple, and half of that of client and group, which is 0 without affinity.
 #[inline(always)]
-fn tuple_hash<A: Family, T: Tables>(tables: &T, parsed: &Parsed<A>) -> u64 {
+fn hashes<A: Family, T: Tables>(
+    tables: &T,
+    parsed: &Parsed<A>,
+    affinity: AffinityRule,
+) -> (u64, u32) {
     let ((source, source_port), (destination, destination_port)) =
         (parsed.source(), parsed.destination());
+    let words = size_of::<A>().div_ceil(8) as u64;
     let mut hasher = Hasher::new(tables.hash_key());
     source.hash(&mut hasher);
+    let mut of_client = 0;
+    if affinity.seconds != 0 {
+        let mut client = hasher;
+        client.write(u64::from(affinity.group));
+        of_client = low(client.finish(words + 1));
+    }
     destination.hash(&mut hasher);
     hasher.write(
         u64::from(source_port.to_wire())
             | u64::from(destination_port.to_wire()) << 16
             | u64::from(parsed.l4.protocol().0) << 32,
     );
-    hasher.finish(1 + 2 * size_of::<A>().div_ceil(8) as u64)
+    (hasher.finish(2 * words + 1), of_client)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]

@@ -14,6 +14,7 @@
 //! The files are named after the steps. Everything here is generic over the [`Packet`] and the
 //! [`Tables`]. Nothing here knows what a verdict means to XDP or TC.
 
+mod affinity;
 mod answer;
 mod begin;
 mod choose;
@@ -25,6 +26,7 @@ mod graduate;
 mod ours;
 mod parse;
 mod rewrite;
+mod services;
 mod tables;
 mod way_out;
 
@@ -32,6 +34,7 @@ pub use answer::{Bucket, answer};
 pub use errors::errors;
 pub use family::Family;
 pub use flow::{FlowRef, Generation};
+pub use services::ServiceTables;
 pub use tables::{Claim, FamilyTables, Route, RouteQuery, Tables};
 
 use crate::{
@@ -149,7 +152,8 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::pass(PassReason::Declined)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
-        return Ok(Fate::pass(PassReason::NotOurs));
+        let owned = ours::may_be_owned(tables, hook, &parsed);
+        return Ok(if owned { Fate::later(Stage::Whole) } else { Fate::pass(PassReason::NotOurs) });
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     match tables.find_established(&key) {
@@ -177,7 +181,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::pass(PassReason::Protocol)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
-        return Ok(Fate::pass(PassReason::NotOurs));
+        return ours::leave(tables, hook, &parsed);
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     let mut found = None;
@@ -189,14 +193,17 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             if !hook.faces_clients() || !client.is_routable_source() {
                 return Ok(Fate::pass(PassReason::NotOurs));
             }
-            let Some(choice) = choose::choose(tables, hook, &parsed)? else {
-                return Ok(Fate::pass(PassReason::NotOurs));
+            let Some(choice) = choose::choose(tables, hook, now, &parsed)? else {
+                return ours::leave(tables, hook, &parsed);
             };
             if let Judgement::Over = judgement {
                 flow::forget(tables, hook, &key);
             }
             found = None;
             begin::begin(packet, tables, hook, now, &parsed, &key, &choice, &mut found)?;
+            if found.is_some() {
+                affinity::remember(tables, now, client, &choice);
+            }
         }
     }
     let Some(flow) = found else {

@@ -1,8 +1,8 @@
 //! Whether a packet can be a service's at all, by its ports: ordinary traffic leaves here without
-//! one hash lookup.
+//! one hash lookup. And what is to be done with one that has only a Service's address.
 
-use super::{Tables, parse::Parsed};
-use crate::hook::Hook;
+use super::{Fate, ServiceTables, Tables, parse::Parsed};
+use crate::{addr::Address, hook::Hook, tables::AddressOwner, verdict::DropReason};
 
 /// Whether a packet may belong to a flow or a frontend.
 ///
@@ -17,5 +17,43 @@ pub fn may_be_ours<A: Copy, T: Tables>(tables: &T, hook: Hook, parsed: &Parsed<A
             || (tables.snat_ports().contains(destination) && tables.has_backend_port(source))
     } else {
         tables.has_backend_port(source)
+    }
+}
+
+/// Whether a client's packet may go to a Service's address, or to one that is kept for Services.
+#[inline(always)]
+pub fn may_be_owned<A: Address, T: ServiceTables<A>>(
+    tables: &T,
+    hook: Hook,
+    parsed: &Parsed<A>,
+) -> bool {
+    let (address, _) = parsed.destination();
+    hook.faces_clients() && (tables.is_in_service_range(address) || tables.may_be_owned(address))
+}
+
+/// What becomes of a packet that belongs to no flow and no frontend. It passes, unless a client sent it
+/// to an address that is a Service's and nothing else's, or to one that is kept for Services: nobody
+/// would answer there, and with a route that leads back it would go round in circles.
+///
+/// Ordinary traffic pays for one bit of a set and the comparison with a range.
+#[inline(always)]
+pub fn leave<A: Address, T: ServiceTables<A>>(
+    tables: &T,
+    hook: Hook,
+    parsed: &Parsed<A>,
+) -> Result<Fate, DropReason> {
+    let passes = Ok(Fate::PassNotOurs);
+    if !may_be_owned(tables, hook, parsed) {
+        return passes;
+    }
+    let (address, _) = parsed.destination();
+    let in_range = tables.is_in_service_range(address);
+    let owner = tables.owner(address);
+    if owner == AddressOwner::Service as u32 {
+        Err(DropReason::UnknownPort)
+    } else if owner == 0 && in_range {
+        Err(DropReason::UnallocatedAddress)
+    } else {
+        passes
     }
 }

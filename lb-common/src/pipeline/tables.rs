@@ -1,15 +1,11 @@
 //! What the pipeline asks of the tables. BPF maps implement it in lb-ebpf, ordinary memory in
 //! [`host`](crate::host).
 
-use super::FlowRef;
+use super::{FlowRef, ServiceTables};
 use crate::{
     addr::{Ipv4, Ipv6},
     hash,
-    hook::Scope,
-    tables::{
-        BackendRef, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, FrontendKey,
-        Selection, SnatPorts,
-    },
+    tables::{Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, SnatPorts},
 };
 
 /// The tables that don't depend on the family.
@@ -28,10 +24,8 @@ pub trait Tables: FamilyTables<Ipv4> + FamilyTables<Ipv6> {
     fn hash_key(&self) -> hash::Key;
     /// Jiffies after which a packet renews its flow's age.
     fn touch_interval(&self) -> u32;
-    /// A service's selection for a scope; empty if there is no such service.
-    fn selection(&self, service: u32, scope: Scope) -> Selection;
-    /// A slot of the selection tables.
-    fn slot(&self, index: u32) -> Option<BackendRef>;
+    /// Jiffies in a second.
+    fn hz(&self) -> u32;
     /// The generation in a backend's line; 0: there is none.
     fn backend_generation(&self, id: u32) -> u32;
     /// What is known of an interface.
@@ -90,11 +84,7 @@ pub struct RouteQuery<A> {
 
 /// The tables of one family. The flow table stands behind this small interface because its inside
 /// will change; today it has two generations, see ARCHITECTURE.md.
-pub trait FamilyTables<A> {
-    /// The service of a frontend.
-    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32>;
-    /// Address and port of a backend, if the generation is still the one meant.
-    fn backend(&self, backend: BackendRef) -> Option<(A, crate::addr::Port)>;
+pub trait FamilyTables<A>: ServiceTables<A> {
     /// The flow with this key, of either generation; the one that evicts nothing first.
     fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>>;
     /// The same of the generation that evicts nothing only.

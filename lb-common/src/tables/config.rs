@@ -2,7 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{addr::Port, hash};
+use super::frontend::pod_per_family;
+use crate::{
+    addr::{Address, Ipv4, Ipv6, Port},
+    hash,
+};
 
 /// The ports that SNAT may use: `first`, and `count` − 1 after it.
 #[repr(C)]
@@ -47,13 +51,37 @@ pub struct Config {
     /// What answers to senders may cost in a second, on each CPU, in the prices of
     /// [`Bucket`](crate::pipeline::Bucket).
     pub answers: u32,
-    /// Reserved, 0.
-    pub reserved: u32,
+    /// Jiffies in a second.
+    pub hz: u32,
     /// The secret of the boot, under which tuples are hashed. Never changes while flows live.
     pub hash_key: hash::Key,
+    /// The range of IPv4 cluster IPs.
+    pub service_range_v4: AddressRange<Ipv4>,
+    /// The range of IPv6 cluster IPs.
+    pub service_range_v6: AddressRange<Ipv6>,
 }
 
-const _: () = assert!(size_of::<Config>() == 40);
+/// A range of addresses; none, if the mask is zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressRange<A> {
+    /// Its first address.
+    pub base: A,
+    /// The bits that its addresses have in common.
+    pub mask: A,
+}
+
+impl<A: Address + Default> AddressRange<A> {
+    /// Whether an address is one of it.
+    #[inline(always)]
+    pub fn contains(self, address: A) -> bool {
+        self.mask != A::default() && address.masked(self.mask) == self.base
+    }
+}
+
+pod_per_family!(AddressRange, 8, 32);
+
+const _: () = assert!(size_of::<Config>() == 80);
 
 /// A set of ports as bits: bit `p % 64` of word `p / 64` for port number `p`.
 pub struct PortSet;
@@ -73,6 +101,30 @@ impl PortSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_contains_what_shares_its_first_bits_and_none_contains_nothing() {
+        let v4 = |text: &str| Ipv4::from(text.parse::<core::net::Ipv4Addr>().unwrap());
+        let range = AddressRange { base: v4("10.96.0.0"), mask: v4("255.240.0.0") };
+        for (address, inside) in [
+            ("10.96.0.0", true),
+            ("10.111.255.255", true),
+            ("10.112.0.0", false),
+            ("0.0.0.0", false),
+        ] {
+            assert_eq!(range.contains(v4(address)), inside, "{address}");
+            assert!(!AddressRange::default().contains(v4(address)), "{address}");
+        }
+        let v6 = |text: &str| Ipv6::from(text.parse::<core::net::Ipv6Addr>().unwrap());
+        let range = AddressRange {
+            base: v6("fd00:96::"),
+            mask: v6("ffff:ffff:ffff:ffff:ffff:ffff:ffff:0"),
+        };
+        assert!(range.contains(v6("fd00:96::ffff")));
+        assert!(!range.contains(v6("fd00:96::1:0")));
+        assert!(!range.contains(v6("fd01:96::1")));
+        assert!(!AddressRange::default().contains(v6("::")));
+    }
 
     #[test]
     fn every_picked_port_is_contained_and_no_neighbour_is() {

@@ -1,4 +1,4 @@
-//! Frontends: what clients talk to. The value is the number of the service.
+//! Frontends: what clients talk to, and the service that each leads to.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -29,6 +29,29 @@ impl<A: Address> FrontendKey<A> {
     }
 }
 
+/// Where a frontend leads.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Frontend {
+    /// The service's number.
+    pub service: u32,
+    /// [`Frontend::CLUSTER_IP`] and [`Frontend::GUARDED`].
+    pub flags: u32,
+}
+
+impl Frontend {
+    /// The address is a cluster IP: the internal policy's selection holds, whoever asks.
+    pub const CLUSTER_IP: u32 = 1;
+    /// Only clients of the service's source ranges are admitted.
+    pub const GUARDED: u32 = 2;
+
+    /// Whether one of the flags is set.
+    #[inline(always)]
+    pub const fn is(self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
 /// Derives what `bytemuck` can't for a generic struct, once per family, with the size it must have.
 macro_rules! pod_per_family {
     ($name:ident, $v4:literal, $v6:literal) => {
@@ -48,3 +71,5 @@ macro_rules! pod_per_family {
 pub(crate) use pod_per_family;
 
 pod_per_family!(FrontendKey, 12, 24);
+
+const _: () = assert!(size_of::<Frontend>() == 8);

@@ -3,6 +3,8 @@
 //! All are plain data: fixed layout, explicit reserved fields, any bit pattern allowed. A change
 //! here is a change of the layout: raise [`LAYOUT_VERSION`], which is part of the pins' path.
 
+mod address;
+mod affinity;
 mod backend;
 mod config;
 mod device;
@@ -12,14 +14,16 @@ mod frontend;
 mod neighbour;
 mod service;
 
+pub use address::{AddressOwner, AddressSet, SourceRangeKey};
+pub use affinity::{AffinityKey, AffinityRule, Endpoint, EndpointKey, Remembered};
 pub use backend::{Backend, BackendRef};
-pub use config::{Config, PortSet, SnatPorts};
+pub use config::{AddressRange, Config, PortSet, SnatPorts};
 pub use device::{Device, DeviceRole};
 pub use flow::{Draft, Egress, Emit, Flow, FlowKey, Half, State};
 pub use fragment::{FragmentKey, Fragmented};
-pub use frontend::FrontendKey;
+pub use frontend::{Frontend, FrontendKey};
 pub use neighbour::Neighbour;
-pub use service::{Selection, Service, ServiceCounters};
+pub use service::{Selection, SelectionKind, Service, ServiceCounters};
 
 /// Version of everything in this module.
 pub const LAYOUT_VERSION: u32 = 1;

@@ -2,26 +2,68 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// One service: for each scope, where its selection table lies. Each selection is one word, so
-/// that one 8-byte store publishes it whole.
+use super::AffinityRule;
+use crate::{hook::Scope, tables::Frontend, verdict::DropReason};
+
+/// One service: where its selection tables lie. Each selection is one word, so that one 8-byte store
+/// publishes it whole.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Service {
-    /// For clients inside the cluster.
+    /// Every usable endpoint.
+    pub all: Selection,
+    /// What the internal traffic policy leaves of them.
     pub internal: Selection,
-    /// For clients outside it.
+    /// What the external traffic policy leaves of them.
     pub external: Selection,
+    /// Session affinity.
+    pub affinity: AffinityRule,
+}
+
+/// Which of a service's selections a client is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum SelectionKind {
+    /// All: for clients inside the cluster, at any address but the cluster IP.
+    All = 0,
+    /// The internal policy's: for whoever asks at the cluster IP.
+    Internal = 1,
+    /// The external policy's: for clients outside, at any other address.
+    External = 2,
+}
+
+impl SelectionKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::All, Self::Internal, Self::External];
+
+    /// What a client of this scope is given at a frontend. The policies don't mix: the external one
+    /// never touches the cluster IP, and holds for clients outside only.
+    #[inline(always)]
+    pub const fn of(frontend: Frontend, scope: Scope) -> Self {
+        if frontend.is(Frontend::CLUSTER_IP) {
+            return Self::Internal;
+        }
+        match scope {
+            Scope::Internal => Self::All,
+            Scope::External => Self::External,
+        }
+    }
 }
 
 /// Where a selection table lies in the array of slots: bits 0–31 the first slot, bits 32–55 how
-/// many slots, bits 56–63 the algorithm (0: the hash's remainder picks the slot).
+/// many slots, bits 56–63 the algorithm (0: the hash's remainder picks the slot). Without slots, the
+/// place of the first one says what becomes of the client.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Selection(u64);
 
 impl Selection {
-    /// No endpoint may be chosen.
+    /// There is no endpoint: clients are refused.
     pub const EMPTY: Self = Self(0);
+
+    /// There are endpoints, but a policy leaves none here: clients are dropped, so that a balancer in
+    /// front of the nodes notices.
+    pub const NONE_HERE: Self = Self(1);
 
     /// The largest table.
     pub const MAX_LEN: u32 = (1 << 24) - 1;
@@ -53,6 +95,16 @@ impl Selection {
         (self.0 >> 32) as u32 & Self::MAX_LEN
     }
 
+    /// Why there is nothing to choose from, if there isn't.
+    #[inline(always)]
+    pub const fn reason(self) -> DropReason {
+        if self.base() == Self::NONE_HERE.base() {
+            DropReason::NoLocalBackend
+        } else {
+            DropReason::NoBackend
+        }
+    }
+
     /// Whether there is no slot.
     pub const fn is_empty(self) -> bool {
         self.len() == 0
@@ -71,7 +123,7 @@ pub struct ServiceCounters {
     pub flows: u64,
 }
 
-const _: () = assert!(size_of::<Service>() == 16 && size_of::<ServiceCounters>() == 24);
+const _: () = assert!(size_of::<Service>() == 32 && size_of::<ServiceCounters>() == 24);
 
 #[cfg(test)]
 mod tests {
@@ -82,6 +134,12 @@ mod tests {
         let selection = Selection::new(u32::MAX, Selection::MAX_LEN).unwrap();
         assert_eq!((selection.base(), selection.len()), (u32::MAX, Selection::MAX_LEN));
         assert!(Selection::new(0, Selection::MAX_LEN + 1).is_none());
-        assert!(Selection::EMPTY.is_empty());
+        for (empty, reason) in [
+            (Selection::EMPTY, DropReason::NoBackend),
+            (Selection::NONE_HERE, DropReason::NoLocalBackend),
+        ] {
+            assert!(empty.is_empty());
+            assert_eq!(empty.reason(), reason);
+        }
     }
 }

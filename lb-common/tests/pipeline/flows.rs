@@ -1,11 +1,11 @@
 //! A look into the flow table of a [`World`], and ways to lose what is in it.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use lb_common::{
     addr::{Address, Ipv4, Ipv6, Port},
     pipeline::{FamilyTables, Generation},
-    tables::{BackendRef, Flow, FlowKey, Half, ServiceCounters},
+    tables::{AffinityKey, BackendRef, Flow, FlowKey, Half, Remembered, ServiceCounters},
 };
 use lb_tests::lab::cast::Family;
 
@@ -31,6 +31,7 @@ pub struct Snapshot {
     v4: Vec<(FlowKey<Ipv4>, Generation, Flow<Ipv4>)>,
     v6: Vec<(FlowKey<Ipv6>, Generation, Flow<Ipv6>)>,
     services: Vec<ServiceCounters>,
+    clients: (BTreeMap<AffinityKey<Ipv4>, Remembered>, BTreeMap<AffinityKey<Ipv6>, Remembered>),
 }
 
 impl World {
@@ -81,6 +82,10 @@ impl World {
             v4: self.tables.v4.flows(),
             v6: self.tables.v6.flows(),
             services: services.map(|service| self.tables.service_counters(service)).collect(),
+            clients: (
+                self.tables.v4.affinity.borrow().clone(),
+                self.tables.v6.affinity.borrow().clone(),
+            ),
         }
     }
 }

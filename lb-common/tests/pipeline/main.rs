@@ -4,6 +4,8 @@
 //! Every test asks for the whole outcome: verdict, all bytes, counters. What only the kernel can
 //! show (the verifier, checksum offload, real neighbours) does not belong here.
 
+mod admission;
+mod affinity;
 mod agreement;
 mod answers;
 mod collisions;
@@ -22,6 +24,7 @@ mod properties;
 mod race;
 mod remote;
 mod selection;
+mod strays;
 mod traffic;
 mod world;
 mod xdp;

@@ -57,6 +57,7 @@ proptest! {
             let sent = world.send_frame(at, frame.clone());
             match sent.outcome {
                 Ok(Verdict::Pass(_)) | Err(_) => prop_assert_eq!(sent.frame, frame),
+                Ok(Verdict::Answer(_)) => prop_assert!(checksums_ok(&sent.frame)),
                 Ok(_) => prop_assert_eq!(checksums_ok(&sent.frame), checksums_ok(&frame)),
             }
         }

@@ -6,12 +6,13 @@ use bytemuck::Zeroable;
 use lb_common::{
     addr::Port,
     hash,
-    hook::{Hook, Scope},
+    hook::Hook,
     host::{HostPacket, HostTables},
-    pipeline::{self, Claim, FamilyTables, FlowRef, Route, RouteQuery, Tables},
+    pipeline::{self, Claim, FamilyTables, FlowRef, Route, RouteQuery, ServiceTables, Tables},
     tables::{
-        BackendRef, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, FrontendKey,
-        Half, Selection, SnatPorts,
+        AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint, EndpointKey, Flow,
+        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Half, Remembered, Selection,
+        SelectionKind, SnatPorts,
     },
 };
 use lb_tests::{
@@ -44,19 +45,60 @@ impl Raced<'_> {
     }
 }
 
+impl<A> ServiceTables<A> for Raced<'_>
+where
+    HostTables: ServiceTables<A>,
+{
+    fn frontend(&self, key: &FrontendKey<A>) -> Option<Frontend> {
+        self.tables.frontend(key)
+    }
+
+    fn admits(&self, service: u32, client: A) -> bool {
+        self.tables.admits(service, client)
+    }
+
+    fn service(&self, service: u32, kind: SelectionKind) -> (Selection, AffinityRule) {
+        ServiceTables::<A>::service(self.tables, service, kind)
+    }
+
+    fn slot(&self, index: u32) -> Option<BackendRef> {
+        ServiceTables::<A>::slot(self.tables, index)
+    }
+
+    fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
+        ServiceTables::<A>::backend(self.tables, backend)
+    }
+
+    fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered> {
+        self.tables.remembered(key)
+    }
+
+    fn remember(&self, key: &AffinityKey<A>, remembered: Remembered) {
+        self.tables.remember(key, remembered);
+    }
+
+    fn endpoint(&self, key: EndpointKey) -> Option<Endpoint> {
+        ServiceTables::<A>::endpoint(self.tables, key)
+    }
+
+    fn may_be_owned(&self, address: A) -> bool {
+        self.tables.may_be_owned(address)
+    }
+
+    fn is_in_service_range(&self, address: A) -> bool {
+        self.tables.is_in_service_range(address)
+    }
+
+    fn owner(&self, address: A) -> u32 {
+        self.tables.owner(address)
+    }
+}
+
 impl<A> FamilyTables<A> for Raced<'_>
 where
     HostTables: FamilyTables<A>,
     Draft<A>: Zeroable + 'static,
 {
-    fn frontend(&self, key: &FrontendKey<A>) -> Option<u32> {
-        self.tables.frontend(key)
-    }
-
-    fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
-        self.tables.backend(backend)
-    }
-
     fn find(&self, key: &FlowKey<A>) -> Option<FlowRef<A>> {
         self.tables.find(key)
     }
@@ -141,12 +183,8 @@ impl Tables for Raced<'_> {
         self.tables.may_answer(now, price)
     }
 
-    fn selection(&self, service: u32, scope: Scope) -> Selection {
-        self.tables.selection(service, scope)
-    }
-
-    fn slot(&self, index: u32) -> Option<BackendRef> {
-        self.tables.slot(index)
+    fn hz(&self) -> u32 {
+        self.tables.hz()
     }
 
     fn backend_generation(&self, id: u32) -> u32 {

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use lb_common::{tables::Half, verdict::Event, wire::L4};
+use lb_common::{
+    tables::{Half, Selection, Service},
+    verdict::{DropReason, Event},
+    wire::L4,
+};
 use lb_tests::lab::cast::{self, Family, Host, OUTSIDE};
 
 use crate::{
-    traffic::{UPLINK_IN, each, request},
+    traffic::{POD_IN, UPLINK_IN, XDP, each, request},
     world::{Front, LOCAL, POD, REMOTE, World},
 };
 
@@ -86,19 +90,71 @@ fn the_same_tuple_gets_the_same_backend_again() {
     });
 }
 
-#[test]
-fn the_two_scopes_choose_from_tables_of_their_own() {
-    each(|family, l4| {
-        let mut world = World::new(&[LOCAL, POD]);
-        world.choose_from(Front::Cluster, family, l4, &[LOCAL]);
-        let inside = world.tables.services[&Front::Cluster.service(family, l4)].internal;
-        world.choose_from(Front::Node, family, l4, &[POD]);
-        let service = world.tables.services.get_mut(&Front::Node.service(family, l4)).unwrap();
-        service.internal = inside;
+/// The service of a frontend chooses from tables of its own for each kind of client.
+fn with_three_tables(family: Family, l4: L4) -> World {
+    let mut world = World::new(&[LOCAL, POD, REMOTE]);
+    let mut table = |host| {
+        world.choose_from(Front::OtherCluster, family, l4, &[host]);
+        let slot = world.tables.slots[&(Front::OtherCluster.service(family, l4) * 100)];
+        let base = 9_000 + slot.id;
+        world.tables.slots.insert(base, slot);
+        Selection::new(base, 1).unwrap()
+    };
+    let (all, internal, external) = (table(REMOTE), table(LOCAL), table(POD));
+    for front in [Front::Cluster, Front::Node] {
+        let line = world.service(front, family, l4);
+        *line = Service { all, internal, external, ..*line };
+    }
+    world
+}
 
-        let outside = world.send(UPLINK_IN, &request(family, l4, OUTSIDE, Front::Node));
-        assert_eq!(outside.tuple().1, POD.socket(family, 8080));
-        let pod = world.send(crate::traffic::POD_IN, &request(family, l4, POD, Front::Node));
-        assert_eq!(pod.tuple().1, LOCAL.socket(family, 8080));
+#[test]
+fn a_cluster_ip_is_the_internal_policys_and_other_addresses_are_the_external_ones_for_outsiders() {
+    each(|family, l4| {
+        let world = with_three_tables(family, l4);
+        for (at, client, front, backend) in [
+            (UPLINK_IN, OUTSIDE, Front::Cluster, LOCAL),
+            (POD_IN, POD, Front::Cluster, LOCAL),
+            (UPLINK_IN, OUTSIDE, Front::Node, POD),
+            (POD_IN, POD, Front::Node, REMOTE),
+        ] {
+            let sent = world.send(at, &request(family, l4, client, front));
+            assert_eq!(
+                sent.tuple().1,
+                backend.socket(family, 8080),
+                "{} to {front:?}",
+                client.name
+            );
+        }
+    });
+}
+
+#[test]
+fn a_selection_that_a_policy_emptied_drops_and_the_others_go_on() {
+    each(|family, l4| {
+        let mut world = World::new(&[LOCAL]);
+        world.service(Front::Node, family, l4).external = Selection::NONE_HERE;
+        let outside = request(family, l4, OUTSIDE, Front::Node);
+        let before = world.snapshot();
+        for at in [XDP, UPLINK_IN] {
+            world.send(at, &outside).is(Err(DropReason::NoLocalBackend), &outside, &[]);
+        }
+        assert_eq!(world.snapshot(), before);
+        assert!(world.send(POD_IN, &request(family, l4, POD, Front::Node)).outcome.is_ok());
+
+        world.service(Front::Cluster, family, l4).internal = Selection::NONE_HERE;
+        let inside = request(family, l4, POD, Front::Cluster);
+        world.send(POD_IN, &inside).is(Err(DropReason::NoLocalBackend), &inside, &[]);
+    });
+}
+
+#[test]
+fn a_service_without_affinity_and_guard_costs_one_lookup_beside_the_flows() {
+    each(|family, l4| {
+        let world = World::new(&[LOCAL]);
+        let first = world.send(UPLINK_IN, &request(family, l4, OUTSIDE, Front::Node));
+        // The flow in the first stage and in two generations, the frontend, and a claim of each half in
+        // both generations.
+        assert_eq!(first.lookups, 1 + 2 + 1 + 4);
     });
 }

@@ -11,7 +11,8 @@ use lb_common::{
     host::HostTables,
     pipeline::Route,
     tables::{
-        Backend, BackendRef, Device, DeviceRole, Egress, FrontendKey, Selection, Service, SnatPorts,
+        Backend, BackendRef, Device, DeviceRole, Egress, Frontend, FrontendKey, Selection, Service,
+        SnatPorts,
     },
     wire::{L4, MacPair},
 };
@@ -110,19 +111,25 @@ impl World {
             });
         }
         for front in Front::ALL {
-            let (service, socket) = (front.service(family, l4), front.socket(family));
-            let port = Port::from_host(socket.port());
-            match socket.ip() {
-                IpAddr::V4(ip) => {
-                    let key = FrontendKey::new(ip.into(), port, l4.protocol());
-                    self.tables.v4.frontends.insert(key, service);
-                }
-                IpAddr::V6(ip) => {
-                    let key = FrontendKey::new(ip.into(), port, l4.protocol());
-                    self.tables.v6.frontends.insert(key, service);
-                }
-            }
+            let flags = if front == Front::Node { 0 } else { Frontend::CLUSTER_IP };
+            self.lead(front, family, l4, flags);
             self.choose_from(front, family, l4, backends);
+        }
+    }
+
+    /// Makes a frontend lead to its service, with these flags.
+    pub fn lead(&mut self, front: Front, family: Family, l4: L4, flags: u32) {
+        let (service, socket) = (front.service(family, l4), front.socket(family));
+        let (port, leads) = (Port::from_host(socket.port()), Frontend { service, flags });
+        match socket.ip() {
+            IpAddr::V4(ip) => {
+                let key = FrontendKey::new(ip.into(), port, l4.protocol());
+                self.tables.v4.frontends.insert(key, leads);
+            }
+            IpAddr::V6(ip) => {
+                let key = FrontendKey::new(ip.into(), port, l4.protocol());
+                self.tables.v6.frontends.insert(key, leads);
+            }
         }
     }
 
@@ -135,8 +142,13 @@ impl World {
             self.tables.slots.insert(at, backend);
         }
         let selection = Selection::new(base, u32::try_from(backends.len()).unwrap()).unwrap();
-        let both = Service { internal: selection, external: selection };
-        self.tables.services.insert(service, both);
+        let line = self.tables.services.entry(service).or_default();
+        *line = Service { all: selection, internal: selection, external: selection, ..*line };
+    }
+
+    /// The line of a service.
+    pub fn service(&mut self, front: Front, family: Family, l4: L4) -> &mut Service {
+        self.tables.services.get_mut(&front.service(family, l4)).expect("a service of the world")
     }
 
     /// The reference of a host's backend, with the generation that its line has now, else 1.

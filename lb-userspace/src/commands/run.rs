@@ -1,9 +1,9 @@
 //! `lb run`: loads, attaches, and keeps the tables as the manifests and the node say, until it is
 //! told to stop.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,6 +12,7 @@ use crate::{
     controller::{Controller, Options},
     dataplane::{Pins, Sizes, TcMode, XdpMode},
     devices::{DeviceWatch, Pattern, Selection},
+    model::{Family, IpRange},
     privileges,
     source::manifests::ManifestSource,
 };
@@ -38,6 +39,15 @@ pub struct Run {
     /// [default: every veth of this network namespace that is no uplink]
     #[arg(long = "workload", value_name = "PATTERN")]
     workloads: Vec<Pattern>,
+
+    /// This node's name, as the endpoints on it give it in `nodeName` [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
+
+    /// Range of cluster IPs; may be given twice, once for each family. What is sent to an address of it
+    /// that no Service has is dropped
+    #[arg(long = "service-cidr", value_name = "CIDR")]
+    service_ranges: Vec<IpRange>,
 
     /// How XDP is attached to uplinks; TC does all the work where XDP can't
     #[arg(long, value_enum, default_value_t)]
@@ -78,6 +88,11 @@ struct SizeArguments {
     /// Room for established connections, in each family
     #[arg(long, value_name = "N", default_value_t = Sizes::default().flows / 2, value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
     max_connections: u32,
+
+    /// Room for clients that are remembered by Services with session affinity, in each family; when it is
+    /// full, the one that was silent for longest is forgotten
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().clients, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    max_affinities: u32,
 }
 
 impl SizeArguments {
@@ -87,6 +102,7 @@ impl SizeArguments {
             backends: self.max_backends,
             slots: self.max_slots,
             flows: self.max_connections * 2,
+            clients: self.max_affinities,
             ..Sizes::default()
         }
     }
@@ -106,6 +122,8 @@ impl Run {
         let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
 
+        check_service_ranges(&self.service_ranges)?;
+        let node_name = self.node_name.map_or_else(host_name, Ok)?;
         let (snapshot, mut source) = ManifestSource::open(&self.manifests)?;
         let snapshot = snapshot
             .without_problems()
@@ -121,6 +139,8 @@ impl Run {
             xdp: self.xdp,
             xdp_transmit: self.xdp_transmit,
             tc: self.tc,
+            node_name,
+            service_ranges: self.service_ranges,
             sizes: self.sizes.sizes(),
             state_file: self.instance.state_file(),
         };
@@ -145,5 +165,43 @@ impl Run {
             }
         }
         controller.stop()
+    }
+}
+
+/// At most one of each family, and none that is everything.
+fn check_service_ranges(ranges: &[IpRange]) -> Result<()> {
+    for (index, range) in ranges.iter().enumerate() {
+        let family = Family::of(range.address);
+        if ranges[..index].iter().any(|other| Family::of(other.address) == family) {
+            bail!("--service-cidr {range}: there is an {family} range already; give one");
+        }
+        if range.bits == 0 {
+            bail!("--service-cidr {range}: that is every address; give the range of cluster IPs");
+        }
+    }
+    Ok(())
+}
+
+/// The host's name, as kubelet makes a node's name of it.
+fn host_name() -> Result<String> {
+    const FILE: &str = "/proc/sys/kernel/hostname";
+    let name = fs::read_to_string(FILE)
+        .with_context(|| format!("can't read {FILE}; say the node's name with --node-name"))?;
+    Ok(name.trim().to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_may_be_one_service_range_of_each_family() {
+        let check = |texts: &[&str]| {
+            let ranges: Vec<IpRange> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            check_service_ranges(&ranges).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&["10.96.0.0/12", "fd00:96::/112"]), Ok(()));
+        assert!(check(&["10.96.0.0/12", "10.0.0.0/8"]).unwrap_err().contains("IPv4 range already"));
+        assert!(check(&["::/0"]).unwrap_err().contains("every address"));
     }
 }

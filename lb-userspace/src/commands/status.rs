@@ -1,6 +1,8 @@
 //! `lb status`: what is attached where, which services there are, and what was counted. Reads the
 //! pinned maps, so it also tells what the kernel does while no `lb run` is running.
 
+mod rules;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -14,9 +16,10 @@ use serde::Serialize;
 
 use super::Instance;
 use crate::{
-    dataplane::{Attached, FoundService, Pins, Point, Tables, read_back},
+    dataplane::{self, Attached, FoundService, Pins, Point, Tables, read_back},
     state::{ServiceState, State},
 };
+use rules::Rules;
 
 /// Show what is attached, served and counted
 #[derive(Debug, Args)]
@@ -63,8 +66,11 @@ struct ServiceReport {
     name: Option<ServiceState>,
     frontends: Vec<String>,
     backends: Vec<String>,
-    /// How many slots clients inside the cluster choose from; 0: nobody answers.
+    /// How many slots there are in all; 0: nobody answers.
     slots: u32,
+    /// What clients are given, by the kind of address and client.
+    #[serde(flatten)]
+    rules: Rules,
     packets: u64,
     bytes: u64,
     flows: u64,
@@ -108,9 +114,16 @@ impl Report {
             .flat_map(|state| &state.services)
             .map(|one| (one.id, one.clone()))
             .collect();
+        let mut source_ranges: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for (id, range) in dataplane::source_ranges(&tables)? {
+            source_ranges.entry(id).or_default().push(range.to_string());
+        }
         let services = read_back(&tables)?
             .into_iter()
-            .map(|(id, found)| ServiceReport::of(&tables, id, &found, names.get(&id)))
+            .map(|(id, found)| {
+                let ranges = source_ranges.remove(&id).unwrap_or_default();
+                ServiceReport::of(&tables, id, &found, names.get(&id), &ranges)
+            })
             .collect::<Result<_>>()?;
         let mut counters = BTreeMap::new();
         for info in COUNTER_INFO {
@@ -188,6 +201,7 @@ impl Report {
             "PROTOCOL",
             "FRONTENDS",
             "BACKENDS",
+            "RULES",
             "FLOWS",
             "PACKETS",
             "BYTES",
@@ -203,6 +217,7 @@ impl Report {
                 name(|name| &name.protocol),
                 service.frontends.join("\n"),
                 service.backends.join("\n"),
+                service.rules.lines(service.slots).join("\n"),
             ]
             .map(Cell::new)
             .into();
@@ -230,16 +245,18 @@ impl ServiceReport {
         id: u32,
         found: &FoundService,
         name: Option<&ServiceState>,
+        source_ranges: &[String],
     ) -> Result<Self> {
         let counters = tables.service_counters(id)?;
-        let frontends = found.frontends.iter().map(ToString::to_string).collect();
+        let frontends = found.frontends.keys().map(ToString::to_string).collect();
         let backends = found.backends.iter().map(|one| one.key.to_string()).collect();
         Ok(Self {
             id,
             name: name.cloned(),
             frontends,
             backends,
-            slots: found.line.internal.len(),
+            slots: found.line.all.len(),
+            rules: Rules::of(found, source_ranges),
             packets: counters.packets,
             bytes: counters.bytes,
             flows: counters.flows,

@@ -6,13 +6,26 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::model::{Family, Protocol, Service, ServiceName, ServicePort};
+use crate::model::{Conflict, Family, IpRange, Protocol, Service, ServiceName, ServicePort};
 
 /// Everything that should be in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// Each port of each Service, for each family.
     pub services: BTreeMap<ServiceKey, DesiredService>,
+    /// Whose addresses are, as far as a packet that belongs to no service is judged by it.
+    pub addresses: BTreeMap<IpAddr, AddressOwner>,
+    /// Frontends that two services want: the second is not served there.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Whose an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AddressOwner {
+    /// A Service's, and nothing else's.
+    Service,
+    /// The node's own, or that of a Service which another proxy serves.
+    Other,
 }
 
 /// What is one service to the kernel: one port of a Service in one family.
@@ -32,13 +45,35 @@ pub struct ServiceKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DesiredService {
     /// The addresses that lead to it. No other service has any of them.
-    pub frontends: BTreeSet<Frontend>,
+    pub frontends: BTreeMap<Frontend, FrontendKind>,
     /// The backends whose flows live on. Not all of them get new ones.
     pub backends: BTreeMap<BackendKey, BackendState>,
-    /// What new flows from inside of the cluster choose from.
+    /// What new flows choose from: all usable endpoints.
+    pub all: Table,
+    /// What the internal traffic policy leaves of them.
     pub internal: Table,
-    /// What new flows from outside choose from.
+    /// What the external traffic policy leaves of them.
     pub external: Table,
+    /// Seconds for which a client stays with its endpoint; 0: it doesn't.
+    pub affinity: u32,
+    /// From where guarded frontends admit clients.
+    pub source_ranges: BTreeSet<IpRange>,
+}
+
+/// What kind of address a frontend has. In the order of precedence, first first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FrontendKind {
+    /// A cluster IP.
+    ClusterIp,
+    /// An address of the node.
+    NodePort,
+    /// An address of a load balancer.
+    LoadBalancer {
+        /// Only the service's source ranges are admitted.
+        guarded: bool,
+    },
+    /// One of `externalIPs`.
+    External,
 }
 
 /// An address that a service is reached at.
@@ -75,6 +110,18 @@ pub enum BackendState {
 pub struct Table {
     /// The slots; each is one of the service's backends. None: nothing can answer.
     pub slots: Vec<BackendKey>,
+    /// What becomes of clients when there are no slots.
+    pub otherwise: Otherwise,
+}
+
+/// What becomes of clients for whom there is no endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Otherwise {
+    /// They are refused: there is no endpoint anywhere.
+    #[default]
+    Refuse,
+    /// They are dropped: there is one, but a policy leaves none here.
+    Drop,
 }
 
 impl ServiceKey {

@@ -1,17 +1,34 @@
 //! Which endpoints a port of a Service has, and which of them are used. Traffic policies and
 //! topology narrow the choice here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::desired::{BackendKey, BackendState, DesiredService, Frontend, Table};
-use crate::model::{Endpoint, EndpointSlice, Family, Model, Service, ServiceName, ServicePort};
+use super::desired::{BackendKey, BackendState, DesiredService, Otherwise, Table};
+use crate::model::{
+    Endpoint, EndpointSlice, Family, Model, Service, ServiceName, ServicePort, TrafficPolicy,
+};
 
 /// The slices of each Service.
 pub(super) struct SlicesByService<'a>(BTreeMap<&'a ServiceName, Vec<&'a EndpointSlice>>);
 
 /// The endpoints of one port in one family, each address and port once.
 #[derive(Debug, Default)]
-pub(super) struct Endpoints(BTreeMap<BackendKey, Condition>);
+pub(super) struct Endpoints(BTreeMap<BackendKey, Merged>);
+
+/// What all slices together say of an endpoint.
+#[derive(Clone, Copy, Debug)]
+struct Merged {
+    condition: Condition,
+    /// It is on this node.
+    local: bool,
+}
+
+/// The endpoints that count.
+#[derive(Clone, Copy)]
+enum Among {
+    All,
+    Local,
+}
 
 /// What an endpoint can be used for. In the order of preference, least first: where slices differ
 /// (a pod is on its way from one to another), the best counts, so that their order doesn't.
@@ -45,6 +62,7 @@ impl<'a> SlicesByService<'a> {
         service: &Service,
         port: &ServicePort,
         family: Family,
+        node: &str,
     ) -> Endpoints {
         let mut endpoints = Endpoints::default();
         let slices = self.0.get(&service.name).into_iter().flatten();
@@ -55,7 +73,7 @@ impl<'a> SlicesByService<'a> {
                 .filter(|other| other.name == port.name && other.protocol == port.protocol);
             for number in same.map(|port| port.port.get()) {
                 for endpoint in &slice.endpoints {
-                    endpoints.merge(endpoint, number);
+                    endpoints.merge(endpoint, number, node);
                 }
             }
         }
@@ -64,28 +82,52 @@ impl<'a> SlicesByService<'a> {
 }
 
 impl Endpoints {
-    fn merge(&mut self, endpoint: &Endpoint, port: u16) {
+    fn merge(&mut self, endpoint: &Endpoint, port: u16, node: &str) {
         let key = BackendKey { address: endpoint.address, port };
         let condition = Condition::of(endpoint);
-        self.0.entry(key).and_modify(|best| *best = condition.max(*best)).or_insert(condition);
+        let local = endpoint.node.as_deref() == Some(node);
+        self.0
+            .entry(key)
+            .and_modify(|one| {
+                one.condition = condition.max(one.condition);
+                one.local |= local;
+            })
+            .or_insert(Merged { condition, local });
     }
 
-    pub(super) fn into_service(self, frontends: BTreeSet<Frontend>) -> DesiredService {
-        let table = Table { slots: self.usable() };
+    /// The service, but for its frontends.
+    pub(super) fn into_service(self, service: &Service) -> DesiredService {
+        let all = Table { slots: self.usable(Among::All), otherwise: Otherwise::Refuse };
+        let table = |policy| match policy {
+            TrafficPolicy::Cluster => all.clone(),
+            TrafficPolicy::Local => Table {
+                slots: self.usable(Among::Local),
+                // One that is going counts too: whoever is in front of the nodes sends elsewhere.
+                otherwise: if all.slots.is_empty() { Otherwise::Refuse } else { Otherwise::Drop },
+            },
+        };
+        let traffic = &service.traffic;
+        let (internal, external) = (table(traffic.internal_policy), table(traffic.external_policy));
         let backends = self.0.into_iter();
-        let backends = backends.filter_map(|(key, condition)| Some((key, condition.state()?)));
+        let backends = backends.filter_map(|(key, one)| Some((key, one.condition.state()?)));
         DesiredService {
-            frontends,
+            frontends: BTreeMap::new(),
             backends: backends.collect(),
-            internal: table.clone(),
-            external: table,
+            all,
+            internal,
+            external,
+            affinity: traffic.affinity.unwrap_or(0),
+            source_ranges: traffic.source_ranges.iter().copied().collect(),
         }
     }
 
-    /// Those that new flows may go to: the ready ones; if there are none, those that still serve.
-    fn usable(&self) -> Vec<BackendKey> {
+    /// Those that new flows may go to: the ready ones; if there are none, those that still serve. The
+    /// rule holds for all and for those of this node by itself.
+    fn usable(&self, among: Among) -> Vec<BackendKey> {
         let all_that_are = |wanted| {
-            let found = self.0.iter().filter(move |(_, condition)| **condition == wanted);
+            let found = self.0.iter().filter(move |(_, one)| {
+                one.condition == wanted && (one.local || matches!(among, Among::All))
+            });
             found.map(|(key, _)| *key).collect::<Vec<_>>()
         };
         let ready = all_that_are(Condition::Ready);

@@ -3,75 +3,50 @@
 
 pub mod desired;
 mod endpoints;
+mod frontends;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+use std::{collections::BTreeSet, net::IpAddr};
+
+pub use desired::{
+    AddressOwner, BackendKey, BackendState, Desired, DesiredService, Frontend, FrontendKind,
+    Otherwise, ServiceKey, Table,
 };
 
-pub use desired::{BackendKey, BackendState, Desired, DesiredService, Frontend, ServiceKey, Table};
-
-use crate::model::{Family, Model, Proxying, Service, ServicePort};
+use crate::model::{Family, Model, Proxying};
 use endpoints::SlicesByService;
+use frontends::Line;
 
 /// What the tables depend on besides Services: facts of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeFacts {
     /// The addresses of this node that node ports are served on.
     pub node_addresses: BTreeSet<IpAddr>,
+    /// Its name, by which endpoints say where they are.
+    pub name: String,
 }
 
 /// The tables for all Services of `model` on `node`. The same input gives the same output, whatever
 /// order slices came in.
 pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
     let slices = SlicesByService::of(model);
-    let node_addresses = free_for_node_ports(model, node);
-    let mut services = BTreeMap::new();
+    let mut lines = Vec::new();
     for service in model.services.values().filter(|service| service.proxying == Proxying::Here) {
         for family in service.families() {
-            for port in &service.ports {
-                let frontends = frontends(service, port, family, &node_addresses);
-                let endpoints = slices.endpoints(service, port, family);
+            for (index, port) in service.ports.iter().enumerate() {
+                let endpoints = slices.endpoints(service, port, family, &node.name);
+                let mut desired = endpoints.into_service(service);
+                desired.source_ranges.retain(|range| Family::of(range.address) == family);
                 let key = ServiceKey::of(service, port, family);
-                services.insert(key, endpoints.into_service(frontends));
+                lines.push(Line { service, port, index, family, key, desired });
             }
         }
     }
-    Desired { services }
-}
-
-/// The node's addresses, less those that a Service claims as its cluster IP: one frontend must not
-/// lead to two Services.
-fn free_for_node_ports(model: &Model, node: &NodeFacts) -> BTreeSet<IpAddr> {
-    let mut addresses = node.node_addresses.clone();
-    for address in model.services.values().flat_map(|service| &service.cluster_ips) {
-        addresses.remove(address);
+    let conflicts = frontends::deal_out(&mut lines, model, node);
+    Desired {
+        services: lines.into_iter().map(|line| (line.key, line.desired)).collect(),
+        addresses: frontends::owners(model, node),
+        conflicts,
     }
-    addresses
-}
-
-/// Where a port of a Service is reached: at its cluster IP, and at the node's addresses.
-fn frontends(
-    service: &Service,
-    port: &ServicePort,
-    family: Family,
-    node_addresses: &BTreeSet<IpAddr>,
-) -> BTreeSet<Frontend> {
-    let protocol = port.protocol;
-    let of_family = |address: &&IpAddr| Family::of(**address) == family;
-    let on_cluster_ip = service.cluster_ips.iter().filter(of_family).map(|address| Frontend {
-        address: *address,
-        port: port.port.get(),
-        protocol,
-    });
-    let on_node = port.node_port.into_iter().flat_map(|node_port| {
-        node_addresses.iter().filter(of_family).map(move |address| Frontend {
-            address: *address,
-            port: node_port.get(),
-            protocol,
-        })
-    });
-    on_cluster_ip.chain(on_node).collect()
 }
 
 #[cfg(test)]

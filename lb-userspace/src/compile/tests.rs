@@ -1,13 +1,15 @@
 //! What the tables say for given Services, endpoints and nodes.
 
+mod addresses;
+mod policies;
 mod properties;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::*;
 use crate::model::{
-    Endpoint, EndpointPort, EndpointSlice, Hints, Port, Protocol, ServiceName, ServiceType,
-    SliceName, TargetPort,
+    Endpoint, EndpointPort, EndpointSlice, Hints, Port, Protocol, Service, ServiceName,
+    ServicePort, ServiceType, SliceName, TargetPort, Traffic,
 };
 
 /// A Service with one port and one slice of two ready endpoints; cases change one thing.
@@ -64,6 +66,7 @@ fn service() -> Service {
         proxying: Proxying::Here,
         cluster_ips: vec!["10.96.0.10".parse().unwrap()],
         ports: vec![service_port(Some("http"), Protocol::Tcp, None)],
+        traffic: Traffic::default(),
     }
 }
 
@@ -96,22 +99,40 @@ fn compiled(service: Service, slices: &[EndpointSlice], node_addresses: &[&str])
     let (model, conflicts) = Model::assemble([Arc::new(service)], slices);
     assert_eq!(conflicts, []);
     let node_addresses = node_addresses.iter().map(|text| text.parse().unwrap()).collect();
-    compile(&model, &NodeFacts { node_addresses })
+    compile(&model, &NodeFacts { node_addresses, name: "node1".to_owned() })
 }
 
 fn shown(desired: &Desired) -> String {
     let mut lines = Vec::new();
     for (key, service) in &desired.services {
-        assert_eq!(service.internal, service.external);
         lines.push(format!("{key}\n"));
         let frontends = service.frontends.iter();
-        lines.extend(frontends.map(|frontend| format!("  at {frontend}\n")));
+        lines.extend(frontends.map(|(frontend, kind)| format!("  at {frontend}{}\n", of(*kind))));
         let backends = service.backends.iter();
         lines.extend(backends.map(|(key, state)| format!("  backend {key} {state:?}\n")));
-        let slots = service.internal.slots.iter();
+        let slots = service.all.slots.iter();
         lines.extend(slots.map(|slot| format!("  slot {slot}\n")));
+        for (name, table) in [("internal", &service.internal), ("external", &service.external)] {
+            if *table == service.all {
+                continue;
+            }
+            if table.slots.is_empty() {
+                lines.push(format!("  {name} {:?}\n", table.otherwise));
+            }
+            lines.extend(table.slots.iter().map(|slot| format!("  {name} slot {slot}\n")));
+        }
     }
     lines.concat()
+}
+
+/// What is said of a frontend that is neither at a cluster IP nor at a node's address.
+fn of(kind: FrontendKind) -> &'static str {
+    match kind {
+        FrontendKind::ClusterIp | FrontendKind::NodePort => "",
+        FrontendKind::LoadBalancer { guarded: false } => " of a load balancer",
+        FrontendKind::LoadBalancer { guarded: true } => " of a load balancer, guarded",
+        FrontendKind::External => " external",
+    }
 }
 
 #[track_caller]

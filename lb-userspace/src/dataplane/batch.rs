@@ -11,6 +11,8 @@ const CHUNK: usize = 4096;
 
 const LOOKUP_ELEM: i64 = 1;
 const UPDATE_ELEM: i64 = 2;
+const DELETE_ELEM: i64 = 3;
+const GET_NEXT_KEY: i64 = 4;
 const LOOKUP_BATCH: i64 = 24;
 const UPDATE_BATCH: i64 = 26;
 const DELETE_BATCH: i64 = 27;
@@ -80,6 +82,50 @@ pub fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option
     };
     match bpf(LOOKUP_ELEM, &mut attributes) {
         Ok(()) => Ok(Some(value)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Stores one element.
+pub fn update_one<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    let mut attributes = ElementAttributes {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        reserved: 0,
+        key: std::ptr::from_ref(key) as u64,
+        value: std::ptr::from_ref(value) as u64,
+        flags: 0,
+    };
+    bpf(UPDATE_ELEM, &mut attributes)
+}
+
+/// Removes one element; that it isn't there is no error.
+pub fn delete_one<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+    let mut attributes = ElementAttributes {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        reserved: 0,
+        key: std::ptr::from_ref(key) as u64,
+        value: 0,
+        flags: 0,
+    };
+    match bpf(DELETE_ELEM, &mut attributes) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// The key after another, or the first one; `None` behind the last.
+pub fn next_key<K: Pod>(map: BorrowedFd<'_>, key: Option<&K>) -> io::Result<Option<K>> {
+    let mut next = K::zeroed();
+    let mut attributes = ElementAttributes {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        reserved: 0,
+        key: key.map_or(0, |key| std::ptr::from_ref(key) as u64),
+        value: &raw mut next as u64,
+        flags: 0,
+    };
+    match bpf(GET_NEXT_KEY, &mut attributes) {
+        Ok(()) => Ok(Some(next)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }

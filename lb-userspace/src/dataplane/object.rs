@@ -14,7 +14,12 @@ use super::{DataplaneError, Pins};
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 23] = [
+pub const MAPS: [&str; 31] = [
+    "ADDRESSES_V4",
+    "ADDRESSES_V6",
+    "ADDRESS_BITS",
+    "AFFINITY_V4",
+    "AFFINITY_V6",
     "ANSWERS",
     "BACKENDS",
     "BACKEND_PORTS",
@@ -23,6 +28,7 @@ pub const MAPS: [&str; 23] = [
     "DEVICES",
     "DRAFT_V4",
     "DRAFT_V6",
+    "ENDPOINTS",
     "FLOWS_V4",
     "FLOWS_V6",
     "FRAGMENTS_V4",
@@ -36,6 +42,8 @@ pub const MAPS: [&str; 23] = [
     "SERVICES",
     "SERVICE_STATS",
     "SLOTS",
+    "SOURCE_RANGES_V4",
+    "SOURCE_RANGES_V6",
     "STAGES",
     "STAGES_XDP",
 ];
@@ -47,7 +55,7 @@ const FRAGMENTS: u32 = 1 << 14;
 /// memory at once, hash tables as they fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Services, counted per port and family; 16 bytes each, and 24 on every CPU.
+    /// Services, counted per port and family; 32 bytes each, and 24 on every CPU.
     pub services: u32,
     /// Frontends, in each family.
     pub frontends: u32,
@@ -59,6 +67,10 @@ pub struct Sizes {
     pub new_flows: u32,
     /// Flow entries that can't, in each family; two for each connection.
     pub flows: u32,
+    /// Clients of services with affinity, in each family; some 100 bytes each.
+    pub clients: u32,
+    /// Source ranges, each for every port of its Service, in each family.
+    pub source_ranges: u32,
     /// Interfaces.
     pub devices: u32,
 }
@@ -72,6 +84,8 @@ impl Default for Sizes {
             slots: 1 << 19,
             new_flows: 1 << 17,
             flows: 1 << 20,
+            clients: 1 << 16,
+            source_ranges: 1 << 16,
             devices: 1 << 12,
         }
     }
@@ -105,8 +119,13 @@ impl Programs {
     pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Self, DataplaneError> {
         let mut loader = EbpfLoader::new();
         for (map, entries) in [
+            ("ADDRESSES_V4", sizes.frontends),
+            ("ADDRESSES_V6", sizes.frontends),
+            ("AFFINITY_V4", sizes.clients),
+            ("AFFINITY_V6", sizes.clients),
             ("BACKENDS", sizes.backends),
             ("DEVICES", sizes.devices),
+            ("ENDPOINTS", sizes.backends),
             ("FLOWS_V4", sizes.flows),
             ("FLOWS_V6", sizes.flows),
             ("FRAGMENTS_V4", FRAGMENTS),
@@ -118,6 +137,8 @@ impl Programs {
             ("SERVICES", sizes.services),
             ("SERVICE_STATS", sizes.services),
             ("SLOTS", sizes.slots),
+            ("SOURCE_RANGES_V4", sizes.source_ranges),
+            ("SOURCE_RANGES_V6", sizes.source_ranges),
         ] {
             loader.map_max_entries(map, entries);
         }

@@ -2,13 +2,13 @@
 //! name backends by them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
 };
 
 use lb_common::{
     addr::Address,
-    tables::{BackendRef, FrontendKey, Service},
+    tables::{self, BackendRef, FrontendKey, Service},
     wire::Protocol as WireProtocol,
 };
 
@@ -21,8 +21,8 @@ use crate::{
 /// A service found in the maps. Its name isn't there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundService {
-    /// Its frontends.
-    pub frontends: BTreeSet<Frontend>,
+    /// Its frontends, as they stand in the maps.
+    pub frontends: BTreeMap<Frontend, tables::Frontend>,
     /// Its backends.
     pub backends: Vec<FoundBackend>,
     /// Its selections.
@@ -41,15 +41,17 @@ pub struct FoundBackend {
 /// Reads services, frontends and backends, by the services' numbers.
 pub fn read_back(tables: &Tables) -> Result<BTreeMap<u32, FoundService>, DataplaneError> {
     let mut found: BTreeMap<u32, FoundService> = BTreeMap::new();
-    for (key, service) in tables.frontends_v4.elements()? {
-        found.entry(service).or_default().frontends.extend(frontend(key));
+    for (key, leads) in tables.frontends_v4.elements()? {
+        let frontends = &mut found.entry(leads.service).or_default().frontends;
+        frontends.extend(frontend(key).map(|frontend| (frontend, leads)));
     }
-    for (key, service) in tables.frontends_v6.elements()? {
-        found.entry(service).or_default().frontends.extend(frontend(key));
+    for (key, leads) in tables.frontends_v6.elements()? {
+        let frontends = &mut found.entry(leads.service).or_default().frontends;
+        frontends.extend(frontend(key).map(|frontend| (frontend, leads)));
     }
     let families: BTreeMap<u32, bool> = found
         .iter()
-        .map(|(id, service)| (*id, service.frontends.iter().any(|one| one.address.is_ipv6())))
+        .map(|(id, service)| (*id, service.frontends.keys().any(|one| one.address.is_ipv6())))
         .collect();
     for (id, backend) in tables.backends() {
         let mapped = Ipv6Addr::from(backend.address);
@@ -73,7 +75,7 @@ impl FoundService {
     /// The areas of its selection tables, each once.
     pub(super) fn areas(&self) -> Vec<Area> {
         let mut areas: Vec<Area> = Vec::new();
-        for selection in [self.line.internal, self.line.external] {
+        for selection in [self.line.all, self.line.internal, self.line.external] {
             let area = Area { base: selection.base(), len: selection.len() };
             if area.len > 0 && !areas.contains(&area) {
                 areas.push(area);

@@ -7,13 +7,17 @@ use lb_common::{
     addr::{Ipv4, Ipv6},
     hash,
     tables::{
-        Backend, BackendRef, Config, Device, Flow, FlowKey, FrontendKey, PortSet, Service,
-        ServiceCounters, SnatPorts,
+        AddressRange, AffinityKey, Backend, BackendRef, Config, Device, Endpoint, EndpointKey,
+        Flow, FlowKey, Frontend, FrontendKey, PortSet, Remembered, Service, ServiceCounters,
+        SnatPorts, SourceRangeKey,
     },
     verdict::COUNTERS,
 };
 
-use super::{DataplaneError, Pins, batch, hash_table::HashTable, mapped::MappedArray};
+use super::{
+    DataplaneError, Pins, batch, hash_table::HashTable, mapped::MappedArray,
+    prefix_table::PrefixTable,
+};
 
 /// All maps of an instance.
 pub struct Tables {
@@ -24,9 +28,24 @@ pub struct Tables {
     pub(super) slots: MappedArray<BackendRef>,
     pub(super) backends: MappedArray<Backend>,
     /// IPv4 frontends.
-    pub frontends_v4: HashTable<FrontendKey<Ipv4>, u32>,
+    pub frontends_v4: HashTable<FrontendKey<Ipv4>, Frontend>,
     /// IPv6 frontends.
-    pub frontends_v6: HashTable<FrontendKey<Ipv6>, u32>,
+    pub frontends_v6: HashTable<FrontendKey<Ipv6>, Frontend>,
+    pub(super) address_bits: MappedArray<u64>,
+    /// Whose IPv4 addresses are.
+    pub addresses_v4: HashTable<Ipv4, u32>,
+    /// Whose IPv6 addresses are.
+    pub addresses_v6: HashTable<Ipv6, u32>,
+    /// IPv4 source ranges.
+    pub source_ranges_v4: PrefixTable<SourceRangeKey<Ipv4>>,
+    /// IPv6 source ranges.
+    pub source_ranges_v6: PrefixTable<SourceRangeKey<Ipv6>>,
+    /// IPv4 clients of services with affinity.
+    pub affinity_v4: HashTable<AffinityKey<Ipv4>, Remembered>,
+    /// IPv6 clients of services with affinity.
+    pub affinity_v6: HashTable<AffinityKey<Ipv6>, Remembered>,
+    /// Endpoints of services with affinity.
+    pub endpoints: HashTable<EndpointKey, Endpoint>,
     /// Interfaces.
     pub devices: HashTable<u32, Device>,
     /// IPv4 flows that can be evicted.
@@ -70,6 +89,12 @@ pub struct Settings {
     pub answers: u32,
     /// The secret under which tuples are hashed.
     pub hash_key: hash::Key,
+    /// Jiffies in a second.
+    pub hz: u32,
+    /// The range of IPv4 cluster IPs.
+    pub service_range_v4: AddressRange<Ipv4>,
+    /// The range of IPv6 cluster IPs.
+    pub service_range_v6: AddressRange<Ipv6>,
 }
 
 /// The hash key of tables that nobody has configured yet.
@@ -85,6 +110,13 @@ fn table<K: bytemuck::Pod, V: bytemuck::Pod>(
     name: &'static str,
 ) -> Result<HashTable<K, V>, DataplaneError> {
     HashTable::new(name, open(pins, name)?)
+}
+
+fn prefixes<K: bytemuck::Pod>(
+    pins: &Pins,
+    name: &'static str,
+) -> Result<PrefixTable<K>, DataplaneError> {
+    PrefixTable::new(name, open(pins, name)?)
 }
 
 fn mapped<T: bytemuck::Pod>(
@@ -119,6 +151,14 @@ impl Tables {
             backends: mapped(pins, "BACKENDS")?,
             frontends_v4: table(pins, "FRONTENDS_V4")?,
             frontends_v6: table(pins, "FRONTENDS_V6")?,
+            address_bits: mapped(pins, "ADDRESS_BITS")?,
+            addresses_v4: table(pins, "ADDRESSES_V4")?,
+            addresses_v6: table(pins, "ADDRESSES_V6")?,
+            source_ranges_v4: prefixes(pins, "SOURCE_RANGES_V4")?,
+            source_ranges_v6: prefixes(pins, "SOURCE_RANGES_V6")?,
+            affinity_v4: table(pins, "AFFINITY_V4")?,
+            affinity_v6: table(pins, "AFFINITY_V6")?,
+            endpoints: table(pins, "ENDPOINTS")?,
             devices: table(pins, "DEVICES")?,
             new_flows_v4: table(pins, "NEW_FLOWS_V4")?,
             new_flows_v6: table(pins, "NEW_FLOWS_V6")?,
@@ -137,19 +177,23 @@ impl Tables {
 
     /// Writes the settings; the epoch stays, or begins at 1.
     pub fn set_settings(&self, settings: Settings) {
-        let epoch = self.config.load(0).epoch.max(1);
-        self.config.store(
-            0,
-            &Config {
-                epoch,
-                snat_ports: settings.snat_ports,
-                graduate_udp: u32::from(settings.graduate_udp),
-                touch_interval: settings.touch_interval,
-                answers: settings.answers,
-                reserved: 0,
-                hash_key: settings.hash_key,
-            },
-        );
+        let before = self.config.load(0);
+        let config = Config {
+            epoch: before.epoch.max(1),
+            snat_ports: settings.snat_ports,
+            graduate_udp: u32::from(settings.graduate_udp),
+            touch_interval: settings.touch_interval,
+            answers: settings.answers,
+            hz: settings.hz,
+            hash_key: settings.hash_key,
+            service_range_v4: settings.service_range_v4,
+            service_range_v6: AddressRange::default(),
+        };
+        // A range of several words is none while it changes.
+        if before.service_range_v6 != settings.service_range_v6 {
+            self.config.store(0, &config);
+        }
+        self.config.store(0, &Config { service_range_v6: settings.service_range_v6, ..config });
     }
 
     /// Lets flows without a handshake move to the table that evicts nothing, or not.
@@ -185,9 +229,13 @@ impl Tables {
 
     /// Puts a port into one of the two sets, or takes it out.
     pub(super) fn set_port(ports: &MappedArray<u64>, port: u16, present: bool) {
-        let (word, bit) = PortSet::position(lb_common::addr::Port::from_host(port));
-        let old = ports.load(word);
-        ports.store(word, &if present { old | bit } else { old & !bit });
+        Self::set_bit(ports, PortSet::position(lb_common::addr::Port::from_host(port)), present);
+    }
+
+    /// Puts a bit of a word into a set, or takes it out.
+    pub(super) fn set_bit(set: &MappedArray<u64>, (word, bit): (u32, u64), present: bool) {
+        let old = set.load(word);
+        set.store(word, &if present { old | bit } else { old & !bit });
     }
 
     /// A counter, summed over the CPUs.

@@ -1,30 +1,38 @@
 //! Makes the maps say what was compiled: desired against actual, writing what differs, in an order
 //! in which no packet sees a dangling reference.
 //!
-//! Forward: ports, backends, tables, services, frontends. Backward: frontends, services, tables,
-//! backends, ports. Numbers and areas that are freed rest before they are given again.
+//! Forward: ports, backends, tables, services, endpoints and source ranges, frontends, addresses. Backward:
+//! frontends, addresses, source ranges and endpoints, services, tables, backends, ports. Numbers and areas that are freed rest before they are given again.
 
+mod addresses;
+mod admission;
+mod affinity;
 mod frontends;
 mod live;
 mod ports;
+mod selections;
 
-use std::{collections::BTreeMap, net::IpAddr, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Instant,
+};
 
 use lb_common::{
     addr::{Ipv6, Port},
-    tables::{Backend, BackendRef, Selection, Service},
+    tables::{self, Backend, BackendRef, Endpoint, EndpointKey},
 };
 
-use super::{
-    DataplaneError, FoundService, Tables,
-    areas::{Area, Areas},
-    batch,
-    ids::Ids,
-};
+use super::{DataplaneError, FoundService, Tables, areas::Areas, batch, ids::Ids};
 use crate::compile::{BackendKey, Desired, DesiredService, Frontend, ServiceKey};
+use addresses::Addresses;
+use admission::SourceRange;
+use affinity::Groups;
 use frontends::wire;
-use live::{Live, live_again, selection};
+use live::{Live, live_again};
 use ports::PortCounts;
+
+pub use admission::source_ranges;
 
 /// How much was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +60,11 @@ impl Changes {
 #[derive(Debug)]
 pub struct Writer {
     services: BTreeMap<ServiceKey, Live>,
-    frontends: BTreeMap<Frontend, u32>,
+    frontends: BTreeMap<Frontend, tables::Frontend>,
+    addresses: Addresses,
+    source_ranges: BTreeSet<SourceRange>,
+    groups: Groups,
+    endpoints: BTreeMap<EndpointKey, Endpoint>,
     /// Services of an earlier run, until the first call of [`Writer::apply`] has claimed its own.
     found: BTreeMap<u32, FoundService>,
     service_ids: Ids,
@@ -65,7 +77,10 @@ pub struct Writer {
 
 impl Writer {
     /// A writer for maps that hold what was found in them.
-    pub fn new(tables: &Tables, found: BTreeMap<u32, FoundService>) -> Self {
+    pub fn new(
+        tables: &Tables,
+        found: BTreeMap<u32, FoundService>,
+    ) -> Result<Self, DataplaneError> {
         let backends = || found.values().flat_map(|service| &service.backends);
         let mut areas = Areas::new(tables.slots.len());
         for area in found.values().flat_map(FoundService::areas) {
@@ -75,6 +90,10 @@ impl Writer {
         let mut writer = Self {
             services: BTreeMap::new(),
             frontends: BTreeMap::new(),
+            addresses: Addresses::found(tables)?,
+            source_ranges: source_ranges(tables)?,
+            groups: Groups::after(&found),
+            endpoints: tables.endpoints.elements()?.into_iter().collect(),
             service_ids: Ids::new(tables.services.len(), &found.keys().copied().collect()),
             backend_ids: Ids::new(
                 tables.backends.len(),
@@ -86,9 +105,9 @@ impl Writer {
             backend_ports: PortCounts::default(),
             found: BTreeMap::new(),
         };
-        for (id, service) in &found {
-            for frontend in &service.frontends {
-                writer.frontends.insert(*frontend, *id);
+        for service in found.values() {
+            for (frontend, leads) in &service.frontends {
+                writer.frontends.insert(*frontend, *leads);
                 writer.frontend_ports.add(&tables.frontend_ports, frontend.port);
             }
             for backend in &service.backends {
@@ -96,7 +115,7 @@ impl Writer {
             }
         }
         writer.found = found;
-        writer
+        Ok(writer)
     }
 
     /// All services and their numbers.
@@ -120,8 +139,13 @@ impl Writer {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
+        self.store_endpoints(tables)?;
+        let admitted = self.store_source_ranges(tables, desired);
+        failed = failed.or(admitted.err());
         self.store_frontends(tables, desired, &mut changes)?;
         self.remove_frontends(tables, desired, &mut changes)?;
+        self.write_addresses(tables, desired)?;
+        self.remove_source_ranges(tables, desired)?;
         let gone: Vec<ServiceKey> = self
             .services
             .keys()
@@ -134,6 +158,8 @@ impl Writer {
         for (id, service) in std::mem::take(&mut self.found) {
             self.remove_found(tables, id, &service, &mut changes);
         }
+        self.remove_endpoints(tables)?;
+        self.groups.retain(desired);
         changes.calls = batch::calls() - calls;
         failed.map_or(Ok(changes), Err)
     }
@@ -166,10 +192,10 @@ impl Writer {
     ) -> Result<Live, DataplaneError> {
         let earlier = desired
             .frontends
-            .iter()
+            .keys()
             .filter_map(|frontend| self.frontends.get(frontend))
-            .find(|id| self.found.contains_key(id))
-            .copied();
+            .map(|leads| leads.service)
+            .find(|id| self.found.contains_key(id));
         if let Some((id, found)) = earlier.and_then(|id| self.found.remove_entry(&id)) {
             return Ok(live_again(tables, id, &found));
         }
@@ -202,6 +228,12 @@ impl Writer {
             }
         }
         differs |= self.store_tables(tables, desired, live, changes, now)?;
+        let affinity = self.groups.rule(key, desired.affinity, live.affinity);
+        if affinity != live.affinity {
+            live.affinity = affinity;
+            tables.services.store(live.id, &live.line());
+            differs = true;
+        }
         let gone: Vec<BackendKey> = live
             .backends
             .keys()
@@ -264,82 +296,14 @@ impl Writer {
         self.backend_ports.remove(&tables.backend_ports, key.port);
     }
 
-    /// Publishes both selections if they differ from what is there.
-    fn store_tables(
-        &mut self,
-        tables: &Tables,
-        desired: &DesiredService,
-        live: &mut Live,
-        changes: &mut Changes,
-        now: Instant,
-    ) -> Result<bool, DataplaneError> {
-        let (internal, external) = (&desired.internal.slots, &desired.external.slots);
-        if *internal == live.internal.0 && *external == live.external.0 {
-            return Ok(false);
-        }
-        let inner = self.build(tables, internal, &live.backends, now)?;
-        let outer = if internal == external {
-            inner
-        } else {
-            // Nothing refers to the first table yet: without the second, its room is free again.
-            self.build(tables, external, &live.backends, now)
-                .inspect_err(|_| self.areas.give_back(inner, now))?
-        };
-        changes.slots += internal.len();
-        if internal != external {
-            changes.slots += external.len();
-        }
-        tables
-            .services
-            .store(live.id, &Service { internal: selection(inner), external: selection(outer) });
-        let (old_inner, old_outer) = (live.internal.1, live.external.1);
-        self.areas.give_back(old_inner, now);
-        if old_outer != old_inner {
-            self.areas.give_back(old_outer, now);
-        }
-        live.internal = (internal.clone(), inner);
-        live.external = (external.clone(), outer);
-        Ok(true)
-    }
-
-    /// Writes a table into a fresh area.
-    fn build(
-        &mut self,
-        tables: &Tables,
-        slots: &[BackendKey],
-        backends: &BTreeMap<BackendKey, BackendRef>,
-        now: Instant,
-    ) -> Result<Area, DataplaneError> {
-        if slots.is_empty() {
-            return Ok(Area::default());
-        }
-        let full = |capacity| DataplaneError::Full {
-            what: "slots of selection tables",
-            wanted: u32::try_from(slots.len()).unwrap_or(u32::MAX),
-            capacity,
-            option: "--max-slots",
-        };
-        let len = u32::try_from(slots.len())
-            .ok()
-            .filter(|len| *len <= Selection::MAX_LEN)
-            .ok_or(full(Selection::MAX_LEN))?;
-        let area = self.areas.take(len, now).ok_or(full(self.areas.capacity()))?;
-        for (slot, backend) in (area.base..).zip(slots) {
-            // Every slot names one of the service's own backends, which are stored before.
-            tables.slots.store(slot, &backends.get(backend).copied().unwrap_or_default());
-        }
-        Ok(area)
-    }
-
     fn remove_service(&mut self, tables: &Tables, key: &ServiceKey, changes: &mut Changes) {
         let Some(live) = self.services.remove(key) else {
             return;
         };
         let now = Instant::now();
         tables.services.clear(live.id);
-        self.areas.give_back(live.internal.1, now);
-        if live.external.1 != live.internal.1 {
-            self.areas.give_back(live.external.1, now);
+        for area in live::areas(&live.selections) {
+            self.areas.give_back(area, now);
         }
         changes.services += 1;
         changes.backends += live.backends.len();

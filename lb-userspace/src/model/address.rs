@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
 };
 
 use super::invalid::Rule;
@@ -44,6 +45,82 @@ impl fmt::Display for Family {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
         })
+    }
+}
+
+/// A range of addresses, as in `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IpRange {
+    /// The first address.
+    pub address: IpAddr,
+    /// How many bits its addresses have in common.
+    pub bits: u8,
+}
+
+impl IpRange {
+    /// The range around an address; `None` if the address has fewer bits.
+    pub fn new(address: IpAddr, bits: u8) -> Option<Self> {
+        let address = match address {
+            IpAddr::V4(address) if bits <= 32 => (address & mask_v4(bits)).into(),
+            IpAddr::V6(address) if bits <= 128 => (address & mask_v6(bits)).into(),
+            _ => return None,
+        };
+        Some(Self { address, bits })
+    }
+
+    /// First address and mask, of an IPv4 range.
+    pub fn masked_v4(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        match self.address {
+            IpAddr::V4(address) => Some((address, mask_v4(self.bits))),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    /// First address and mask, of an IPv6 range.
+    pub fn masked_v6(&self) -> Option<(Ipv6Addr, Ipv6Addr)> {
+        match self.address {
+            IpAddr::V6(address) => Some((address, mask_v6(self.bits))),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    /// The range whose addresses begin with the bits before the slash; bits behind it are cleared.
+    pub(super) fn parse(text: &str) -> Result<Self, Rule> {
+        const MUST: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+        text.parse().map_err(|NoRange| Rule::invalid_text(text, MUST))
+    }
+}
+
+/// As many bits as `bits`, at most 32.
+fn mask_v4(bits: u8) -> Ipv4Addr {
+    u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0).into()
+}
+
+/// As many bits as `bits`, at most 128.
+fn mask_v6(bits: u8) -> Ipv6Addr {
+    u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0).into()
+}
+
+/// The text is no range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a range of addresses, such as 10.96.0.0/12 or fd00:10:96::/112")]
+pub struct NoRange;
+
+impl FromStr for IpRange {
+    type Err = NoRange;
+
+    fn from_str(text: &str) -> Result<Self, NoRange> {
+        let (address, bits) = text.split_once('/').ok_or(NoRange)?;
+        let address: IpAddr = address.parse().map_err(|_| NoRange)?;
+        let digits = bits.bytes().all(|digit| digit.is_ascii_digit());
+        let bits = bits.parse().ok().filter(|_| digits && !is_mapped(address)).ok_or(NoRange)?;
+        Self::new(address, bits).ok_or(NoRange)
+    }
+}
+
+impl fmt::Display for IpRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
     }
 }
 
@@ -153,6 +230,24 @@ mod tests {
         check("10.1.2.03", Some("must be a valid IP address"));
         check("fe80::1%eth0", Some("must be a valid IP address"));
         check("::ffff:10.0.0.1", Some("IPv4-mapped"));
+    }
+
+    #[test]
+    fn a_range_has_a_length_that_its_family_can_have_and_loses_the_bits_behind_it() {
+        for (text, shown) in [
+            ("10.9.8.7/24", "10.9.8.0/24"),
+            ("10.9.8.7/32", "10.9.8.7/32"),
+            ("10.9.8.7/0", "0.0.0.0/0"),
+            ("2001:db8:1:2::3/33", "2001:db8::/33"),
+            ("::1/128", "::1/128"),
+            ("::1/0", "::/0"),
+        ] {
+            assert_eq!(IpRange::parse(text).unwrap().to_string(), shown);
+        }
+        for text in ["10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0.0/", "/8", "8"]
+        {
+            assert!(IpRange::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -107,6 +107,19 @@ pub enum Rule {
         /// Who has it.
         holder: ServiceName,
     },
+    /// An address and port at which another Service is reached already.
+    #[error(
+        "Invalid value: \"{address}\": Service {holder} is reached at {frontend} already; that one \
+         stays, and this one is not served there. Choose another address or port"
+    )]
+    FrontendTaken {
+        /// The address.
+        address: IpAddr,
+        /// Address, port and protocol.
+        frontend: String,
+        /// Who has it.
+        holder: ServiceName,
+    },
     /// An endpoint that is no endpoint but a Service's own address.
     #[error(
         "Invalid value: \"{address}\": may not be a cluster IP, and this is the one of Service \

@@ -13,7 +13,7 @@ mod name;
 mod problem;
 mod service;
 
-pub use address::Family;
+pub use address::{Family, IpRange, NoRange};
 pub use assemble::{Conflict, Model};
 pub use endpoints::{AppProtocol, Endpoint, EndpointPort, EndpointSlice, Hints};
 pub use invalid::{Invalid, Refused, Rule};
@@ -21,5 +21,5 @@ pub use name::{Kind, ObjectRef, ServiceName, SliceName};
 pub use problem::{Position, Problem};
 pub use service::{
     NODE_PORTS, NodePortRange, Port, Protocol, Proxying, Service, ServicePort, ServiceType,
-    TargetPort,
+    TargetPort, Traffic, TrafficPolicy,
 };

@@ -1,16 +1,15 @@
 //! The services that are measured, and the ways to their backends and clients.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use anyhow::Result;
 use lb_common::wire::L4;
 use lb_tests::lab::cast::{self, Family, NODE2, OUTSIDE};
 use lb_userspace::{
-    compile::{BackendKey, BackendState, Desired, DesiredService, Frontend, ServiceKey, Table},
+    compile::{
+        BackendKey, BackendState, Desired, DesiredService, Frontend, FrontendKind, ServiceKey,
+        Table,
+    },
     model,
 };
 
@@ -39,7 +38,7 @@ pub fn desired() -> Result<Desired> {
             }
         }
     }
-    Ok(Desired { services })
+    Ok(Desired { services, ..Desired::default() })
 }
 
 fn key(name: String, protocol: model::Protocol, family: Family) -> ServiceKey {
@@ -56,12 +55,15 @@ fn key(name: String, protocol: model::Protocol, family: Family) -> ServiceKey {
 
 fn service(protocol: model::Protocol, address: IpAddr, backend: IpAddr) -> DesiredService {
     let backend = BackendKey { address: backend, port: BACKEND_PORT };
-    let table = Table { slots: vec![backend] };
+    let table = Table { slots: vec![backend], ..Table::default() };
+    let frontend = Frontend { address, port: SERVICE_PORT, protocol };
     DesiredService {
-        frontends: BTreeSet::from([Frontend { address, port: SERVICE_PORT, protocol }]),
+        frontends: BTreeMap::from([(frontend, FrontendKind::ClusterIp)]),
         backends: BTreeMap::from([(backend, BackendState::Ready)]),
+        all: table.clone(),
         internal: table.clone(),
         external: table,
+        ..DesiredService::default()
     }
 }
 

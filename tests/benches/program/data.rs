@@ -14,7 +14,7 @@ use lb_tests::{
 };
 use lb_userspace::model::{
     self, Endpoint, EndpointPort, EndpointSlice, Family, Hints, Model, Port, Proxying, ServiceName,
-    ServicePort, ServiceType, SliceName, TargetPort,
+    ServicePort, ServiceType, SliceName, TargetPort, Traffic,
 };
 
 /// The services' port.
@@ -74,6 +74,7 @@ impl Size {
                 target: TargetPort::Number(port(BACKEND_PORT)),
                 node_port: None,
             }],
+            traffic: Traffic::default(),
         }
     }
 

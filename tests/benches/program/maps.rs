@@ -61,7 +61,7 @@ impl Maps {
         pins.0.lock()?;
         Programs::load(&pins.0, sizes).context("loading the programs")?;
         let tables = Tables::open(&pins.0)?;
-        let writer = Writer::new(&tables, BTreeMap::new());
+        let writer = Writer::new(&tables, BTreeMap::new())?;
         Ok(Self { tables, writer, pins })
     }
 

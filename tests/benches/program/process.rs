@@ -76,7 +76,7 @@ impl Process {
     pub fn change(&self, context: &Context, wanted: u32) -> Result<Times> {
         let tables = Tables::open(&Pins::of(Path::new(BPFFS), self.lb.instance()))?;
         let key = FrontendKey::new(Size::address(0).into(), Port::from_host(PORT), Protocol::TCP);
-        let id = tables.frontends_v4.get(&key)?.context("the service is not in the map")?;
+        let id = tables.frontends_v4.get(&key)?.context("the service is not in the map")?.service;
         let mut times = Vec::new();
         for change in 0..wanted {
             context.check()?;
@@ -84,7 +84,7 @@ impl Process {
             let manifest = self.size.setup(0..1, without).manifests();
             let began = Instant::now();
             self.manifests.write(CHANGING, &manifest)?;
-            while tables.service(id).internal.len() != self.size.endpoints - without {
+            while tables.service(id).all.len() != self.size.endpoints - without {
                 ensure!(
                     began.elapsed() < patient(CHANGED_WITHIN),
                     "a change didn't come to the map; lb wrote:\n{}",

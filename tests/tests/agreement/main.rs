@@ -14,7 +14,7 @@ mod pair;
 use std::{env, num::NonZero, panic, thread};
 
 use anyhow::{Context as _, Result};
-use lb_common::verdict::{COUNTER_INFO, DropReason, Event};
+use lb_common::verdict::{COUNTER_INFO, DropReason, Event, Verdict};
 
 use bed::{Backend, Point, sent::named, services::desired, world::POD};
 use packets::Source;
@@ -28,7 +28,7 @@ const ROUND: u32 = 1_000;
 
 /// What random packets over these tables don't bring about: tables that are full, a node that doesn't
 /// forward, a header that can be read and not written, and so many flows that ports get scarce.
-const NOT_EXPECTED: [u32; 8] = [
+const NOT_EXPECTED: [u32; 9] = [
     DropReason::SourcePortsExhausted as u32,
     DropReason::FlowTableFull as u32,
     DropReason::ForwardingOff as u32,
@@ -37,6 +37,7 @@ const NOT_EXPECTED: [u32; 8] = [
     Event::PortSearchLong as u32,
     Event::AnswerLimited as u32,
     DropReason::NoStage as u32,
+    Verdict::Switch.counter(),
 ];
 
 #[test]
@@ -80,6 +81,7 @@ fn agree(seed: u32, share: u32) -> Result<()> {
         change(&mut pair, done / ROUND)?;
     }
     pair.flows_agree()?;
+    pair.affinity_agrees()?;
     let counters = pair.bed.counters()?;
     eprintln!(
         "seed {seed}: {} packets compared, {} refused by the kernel: {:?}",

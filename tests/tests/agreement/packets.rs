@@ -16,8 +16,8 @@ use proptest::{
 };
 
 use crate::bed::{
-    Backend, Front, Point,
-    world::{BACKEND_PORT, CLIENT_PORT, POD, SERVICE_PORT},
+    Backend, Front, Point, Ruled,
+    world::{BACKEND_PORT, CLIENT_PORT, POD, SERVICE_PORT, unallocated},
 };
 
 /// The packet that begins at a flow's hook, but for what may differ from packet to packet.
@@ -181,6 +181,10 @@ fn endpoints() -> Endpoints {
         ports.push(Front::Node.socket(Family::V4, backend).port());
         let service = |family| Front::Cluster.socket(family, backend).ip();
         addresses.extend(Family::BOTH.map(service));
+    }
+    for family in Family::BOTH {
+        addresses.extend(Ruled::ALL.map(|ruled| ruled.socket(family).ip()));
+        addresses.push(unallocated(family));
     }
     Endpoints { addresses, ports }
 }

@@ -7,7 +7,7 @@ use lb_common::{
     addr::Address,
     host::{HostPacket, HostTables},
     pipeline::{self, Generation},
-    tables::{Flow, FlowKey},
+    tables::{AffinityKey, Flow, FlowKey, Remembered},
     verdict::{DropReason, Verdict},
 };
 use lb_tests::packet::describe;
@@ -25,7 +25,7 @@ const ROOM: usize = 4096;
 const ETHERNET: usize = 14;
 
 /// Room for every flow: were one evicted in the kernel, the two would differ.
-const LARGE: Sizes = Sizes { new_flows: 1 << 18, flows: 1 << 18, ..SIZES };
+const LARGE: Sizes = Sizes { new_flows: 1 << 18, flows: 1 << 18, clients: 1 << 18, ..SIZES };
 
 type Outcome = Result<Verdict, DropReason>;
 
@@ -140,6 +140,30 @@ impl Pair {
         self.same_flows(&v6, self.host.v6.flows())
     }
 
+    /// The same clients are remembered, with the same endpoints.
+    pub fn affinity_agrees(&self) -> Result<()> {
+        let (kernel, host) = (&self.bed.tables, &self.host);
+        self.same_clients(&kernel.affinity_v4.elements()?, &host.v4.affinity.borrow())?;
+        self.same_clients(&kernel.affinity_v6.elements()?, &host.v6.affinity.borrow())
+    }
+
+    fn same_clients<A: Address + Ord>(
+        &self,
+        kernel: &[(AffinityKey<A>, Remembered)],
+        host: &BTreeMap<AffinityKey<A>, Remembered>,
+    ) -> Result<()> {
+        ensure!(!kernel.is_empty(), "no clients");
+        let kernel: BTreeMap<_, _> =
+            kernel.iter().map(|(key, client)| (*key, client.endpoint)).collect();
+        let host: BTreeMap<_, _> = host.iter().map(|(key, one)| (*key, one.endpoint)).collect();
+        ensure!(
+            kernel == host,
+            "clients differ (seed {})\nkernel {kernel:?}\nhost   {host:?}",
+            self.seed
+        );
+        Ok(())
+    }
+
     fn same_flows<A: Address + Ord>(
         &self,
         kernel: &[Vec<(FlowKey<A>, Flow<A>)>; 2],
@@ -185,11 +209,13 @@ fn expected_action(at: At, outcome: Outcome) -> i32 {
         (Point::Xdp, Ok(Verdict::Transmit(out))) if out == at.ifindex => action::XDP_TX,
         (Point::Xdp, Ok(Verdict::Transmit(_))) => action::XDP_REDIRECT,
         // XDP never resolves, and never answers: no action is right.
-        (Point::Xdp, Ok(Verdict::Resolve(_) | Verdict::Answer(_))) => i32::MIN,
+        (Point::Xdp, Ok(Verdict::Resolve(_) | Verdict::Answer(_) | Verdict::Switch)) => i32::MIN,
         // Nothing is left to a later stage in the end.
         (_, Ok(Verdict::Later(_))) => i32::MIN,
         (Point::Xdp, Err(_)) => action::XDP_DROP,
-        (Point::Tc(_), Ok(Verdict::Pass(_) | Verdict::Stack)) => action::TC_UNSPEC,
+        (Point::Tc(_), Ok(Verdict::Pass(_) | Verdict::Stack | Verdict::Switch)) => {
+            action::TC_UNSPEC
+        }
         (Point::Tc(_), Ok(Verdict::Transmit(_) | Verdict::Resolve(_) | Verdict::Answer(_))) => {
             action::TC_REDIRECT
         }

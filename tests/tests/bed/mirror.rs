@@ -24,8 +24,10 @@ impl Bed {
             graduate_udp: u32::from(SETTINGS.graduate_udp),
             touch_interval: SETTINGS.touch_interval,
             answers: SETTINGS.answers,
-            reserved: 0,
             hash_key: SETTINGS.hash_key,
+            hz: SETTINGS.hz,
+            service_range_v4: SETTINGS.service_range_v4,
+            service_range_v6: SETTINGS.service_range_v6,
         };
         host.devices = self.tables.devices.elements()?.into_iter().collect();
         self.mirror_services(&mut host)?;
@@ -47,6 +49,11 @@ impl Bed {
         host.slots = self.slots()?;
         host.v4.frontends = self.tables.frontends_v4.elements()?.into_iter().collect();
         host.v6.frontends = self.tables.frontends_v6.elements()?.into_iter().collect();
+        host.v4.owners = self.tables.addresses_v4.elements()?.into_iter().collect();
+        host.v6.owners = self.tables.addresses_v6.elements()?.into_iter().collect();
+        host.v4.source_ranges = self.tables.source_ranges_v4.keys()?;
+        host.v6.source_ranges = self.tables.source_ranges_v6.keys()?;
+        host.endpoints = self.tables.endpoints.elements()?.into_iter().collect();
         Ok(())
     }
 

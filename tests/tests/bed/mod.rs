@@ -24,7 +24,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::programs::XdpMode;
-use lb_common::tables::SnatPorts;
+use lb_common::{
+    addr::{Ipv4, Ipv6},
+    tables::{AddressRange, SnatPorts},
+};
 use lb_tests::{
     lab::{Entered, Lab, Namespace},
     process::fresh_instance,
@@ -37,7 +40,7 @@ use lb_userspace::{
 pub use run::{At, Point, Ran};
 pub use sent::Sent;
 pub use shared::in_shared_bed;
-pub use world::{Backend, Devices, Front, World};
+pub use world::{Backend, Devices, Front, Ruled, World};
 
 const BPFFS: &str = "/sys/fs/bpf";
 const NODE: &str = "node1";
@@ -56,6 +59,8 @@ pub const SIZES: Sizes = Sizes {
     slots: 1024,
     new_flows: 1 << 12,
     flows: 1 << 12,
+    clients: 1 << 10,
+    source_ranges: 64,
     devices: 64,
 };
 
@@ -66,6 +71,16 @@ pub const SETTINGS: Settings = Settings {
     touch_interval: u32::MAX / 2,
     answers: u32::MAX / 2,
     hash_key: [0x5eed, 0xfeed],
+    hz: 1_000,
+    // 10.96.0.0/16 and fd00:96::/112, the cast's service networks.
+    service_range_v4: AddressRange {
+        base: Ipv4::from_wire(0x0a60_0000_u32.to_be()),
+        mask: Ipv4::from_wire(0xffff_0000_u32.to_be()),
+    },
+    service_range_v6: AddressRange {
+        base: Ipv6::from_wire([0xfd00_0096_0000_0000_u64.to_be(), 0]),
+        mask: Ipv6::from_wire([u64::MAX, (u64::MAX << 16).to_be()]),
+    },
 };
 
 /// Loaded programs and filled tables. What looks at the network has to be done inside their namespace.
@@ -153,7 +168,7 @@ impl Bed {
         let tables = Tables::open(&pins.0)?;
         tables.set_settings(SETTINGS);
         tables.devices.update(&world.devices.table())?;
-        let writer = Writer::new(&tables, std::collections::BTreeMap::new());
+        let writer = Writer::new(&tables, std::collections::BTreeMap::new())?;
         let mut bed = Self { tables, writer, programs, pins, world, lab };
         bed.apply(&services::desired(Backend::hosts))?;
         Ok(bed)

@@ -50,6 +50,8 @@ impl Bed {
         tables.new_flows_v6.remove(&keys(tables.new_flows_v6.elements()?))?;
         tables.flows_v4.remove(&keys(tables.flows_v4.elements()?))?;
         tables.flows_v6.remove(&keys(tables.flows_v6.elements()?))?;
+        tables.affinity_v4.remove(&keys(tables.affinity_v4.elements()?))?;
+        tables.affinity_v6.remove(&keys(tables.affinity_v6.elements()?))?;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Who is in the bed's world: node 1 with five uplinks and two pods, and for each kind of backend a
 //! service that has only this one. `network` and `services` make it so.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 use lb_common::{
@@ -134,6 +134,38 @@ impl Front {
             Self::Node => NODE1.socket(family, 30_080 + u16::from(backend.number())),
         }
     }
+}
+
+/// Services with rules of their own, behind which there are several backends. Each is at one address,
+/// which is neither a cluster IP nor the node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruled {
+    /// With session affinity.
+    Sticky,
+    /// With source ranges.
+    Guarded,
+    /// None of the backends is here, as far as the external traffic policy goes.
+    Absent,
+}
+
+impl Ruled {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sticky, Self::Guarded, Self::Absent];
+
+    /// The address.
+    pub fn socket(self, family: Family) -> SocketAddr {
+        SocketAddr::new(cast::service(family, 101 + self as u8), SERVICE_PORT)
+    }
+
+    /// One of the addresses that [`Ruled::Guarded`] admits: the outside's and the nodes', but no pod's.
+    pub fn admitted(family: Family) -> IpAddr {
+        OUTSIDE.ip(family)
+    }
+}
+
+/// An address of the range of cluster IPs that no service has.
+pub fn unallocated(family: Family) -> IpAddr {
+    cast::service(family, 200)
 }
 
 /// The link-layer address of an uplink.

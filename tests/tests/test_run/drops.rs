@@ -38,7 +38,7 @@ fn is_dropped(bed: &Bed, family: Family, packet: &Packet, reason: DropReason) {
 }
 
 #[track_caller]
-fn is_dropped_at(bed: &Bed, at: At, packet: &Packet, reason: DropReason) {
+pub fn is_dropped_at(bed: &Bed, at: At, packet: &Packet, reason: DropReason) {
     let at_xdp = at == bed.world.xdp();
     let sent = bed.send(at, packet);
     if reason.notice().is_none() {

@@ -3,8 +3,8 @@
 //!
 //! - `passes`: what is not ours. `local`: backends that the stack routes to. `remote`: what leaves
 //!   without the stack. `xdp`: what XDP finishes and what it leaves to TC.
-//! - `odd`: fragments, extension headers, missing stages.
-//! - `drops`: every reason that can be had. `graduation`: how flows move between the two tables.
+//! - `odd`: fragments, extension headers, missing stages. `rules`: affinity, source ranges, policies, addresses.
+//! - `drops`: every other reason that can be had. `graduation`: how flows move between the two tables.
 //!
 //! Traffic over attached programs does not belong here.
 
@@ -17,6 +17,7 @@ mod local;
 mod odd;
 mod passes;
 mod remote;
+mod rules;
 mod xdp;
 
 use std::net::SocketAddr;

@@ -11,12 +11,13 @@ use crate::{command, root::Root};
 pub const BPFFS: &str = "/sys/fs/bpf";
 
 /// The tools, for people.
-pub const TOOLS_LINE: &str = "ip, tc, nft, iptables, ethtool";
+pub const TOOLS_LINE: &str = "ip, tc, bridge, nft, iptables, ethtool";
 
 /// Programs and the packages that hold them.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
+    ("bridge", "iproute2"),
     ("nft", "nftables"),
     ("iptables", "iptables"),
     ("ethtool", "ethtool"),

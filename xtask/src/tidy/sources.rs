@@ -44,6 +44,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-ebpf/src/fib.rs", "calls the route lookup helper and reads its answer"),
     ("lb-ebpf/src/main.rs", "calls the clock helper; names the licence section"),
     ("lb-ebpf/src/packet.rs", "the one file that touches packet memory"),
+    ("lb-ebpf/src/services.rs", "reads and writes map values in place"),
     ("lb-ebpf/src/tables.rs", "reads and writes map values in place"),
     ("lb-userspace/src/dataplane/batch.rs", "the batch system calls, which aya lacks"),
     ("lb-userspace/src/dataplane/mapped.rs", "writes memory-mapped arrays"),

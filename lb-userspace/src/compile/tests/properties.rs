@@ -42,7 +42,7 @@ proptest! {
     fn slots_are_backends_once_each_and_no_ready_one_is_missing(slices in any_slices()) {
         let desired = compiled(service(), &slices, &[]);
         let service = desired.services.values().next().unwrap();
-        let slots = &service.internal.slots;
+        let slots = &service.all.slots;
         let once: BTreeSet<_> = slots.iter().collect();
         prop_assert_eq!(once.len(), slots.len());
         prop_assert!(slots.iter().all(|slot| service.backends.contains_key(slot)));

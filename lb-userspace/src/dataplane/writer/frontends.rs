@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use lb_common::{
     addr::{Ipv4, Ipv6, Port},
-    tables::FrontendKey,
+    tables::{self, FrontendKey},
     wire::Protocol as WireProtocol,
 };
 
 use super::{Changes, Writer};
 use crate::{
-    compile::{Desired, Frontend},
+    compile::{Desired, Frontend, FrontendKind},
     dataplane::{DataplaneError, Tables},
     model::Protocol,
 };
@@ -29,9 +29,10 @@ impl Writer {
         for (key, service) in &desired.services {
             // A service that there was no room for is not to be found.
             let Some(id) = self.services.get(key).map(|live| live.id) else { continue };
-            let differing =
-                service.frontends.iter().filter(|one| self.frontends.get(one) != Some(&id));
-            stored.extend(differing.map(|frontend| (*frontend, id)));
+            let leading = service.frontends.iter().map(|(frontend, kind)| {
+                (*frontend, tables::Frontend { service: id, flags: flags(*kind) })
+            });
+            stored.extend(leading.filter(|(one, leads)| self.frontends.get(one) != Some(leads)));
         }
         for (frontend, _) in &stored {
             if !self.frontends.contains_key(frontend) {
@@ -54,12 +55,12 @@ impl Writer {
         changes: &mut Changes,
     ) -> Result<(), DataplaneError> {
         let wanted: BTreeSet<&Frontend> =
-            desired.services.values().flat_map(|service| &service.frontends).collect();
-        let gone: Vec<(Frontend, u32)> = self
+            desired.services.values().flat_map(|service| service.frontends.keys()).collect();
+        let gone: Vec<(Frontend, tables::Frontend)> = self
             .frontends
             .iter()
             .filter(|(frontend, _)| !wanted.contains(frontend))
-            .map(|(frontend, id)| (*frontend, *id))
+            .map(|(frontend, leads)| (*frontend, *leads))
             .collect();
         let (v4, v6) = by_family(gone.iter().copied());
         tables.frontends_v4.remove(&v4.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
@@ -82,15 +83,25 @@ pub const fn wire(protocol: Protocol) -> WireProtocol {
     }
 }
 
-type ByFamily = (Vec<(FrontendKey<Ipv4>, u32)>, Vec<(FrontendKey<Ipv6>, u32)>);
+/// What the programs are told of a kind of address.
+const fn flags(kind: FrontendKind) -> u32 {
+    match kind {
+        FrontendKind::ClusterIp => tables::Frontend::CLUSTER_IP,
+        FrontendKind::LoadBalancer { guarded: true } => tables::Frontend::GUARDED,
+        FrontendKind::NodePort | FrontendKind::LoadBalancer { .. } | FrontendKind::External => 0,
+    }
+}
 
-fn by_family(frontends: impl Iterator<Item = (Frontend, u32)>) -> ByFamily {
+type ByFamily =
+    (Vec<(FrontendKey<Ipv4>, tables::Frontend)>, Vec<(FrontendKey<Ipv6>, tables::Frontend)>);
+
+fn by_family(frontends: impl Iterator<Item = (Frontend, tables::Frontend)>) -> ByFamily {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
-    for (frontend, id) in frontends {
+    for (frontend, leads) in frontends {
         let (port, protocol) = (Port::from_host(frontend.port), wire(frontend.protocol));
         match frontend.address {
-            IpAddr::V4(address) => v4.push((FrontendKey::new(address.into(), port, protocol), id)),
-            IpAddr::V6(address) => v6.push((FrontendKey::new(address.into(), port, protocol), id)),
+            IpAddr::V4(ip) => v4.push((FrontendKey::new(ip.into(), port, protocol), leads)),
+            IpAddr::V6(ip) => v6.push((FrontendKey::new(ip.into(), port, protocol), leads)),
         }
     }
     (v4, v6)

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::tables::{BackendRef, Selection};
+use lb_common::tables::{AffinityRule, BackendRef, Selection, SelectionKind, Service};
 
 use crate::{
-    compile::BackendKey,
+    compile::{BackendKey, DesiredService, Otherwise, Table},
     dataplane::{FoundService, Tables, areas::Area},
 };
 
@@ -16,34 +16,98 @@ pub struct Live {
     pub id: u32,
     /// Its backends.
     pub backends: BTreeMap<BackendKey, BackendRef>,
-    /// The slots for clients inside the cluster, and where they lie.
-    pub internal: (Vec<BackendKey>, Area),
-    /// The same for clients outside it; equal slots share an area.
-    pub external: (Vec<BackendKey>, Area),
+    /// Its selections, by the numbers of their kinds.
+    pub selections: [Placed; 3],
+    /// Its affinity.
+    pub affinity: AffinityRule,
 }
 
-/// A service of an earlier run as this one's.
-pub fn live_again(tables: &Tables, id: u32, found: &FoundService) -> Live {
-    let names: BTreeMap<BackendRef, BackendKey> =
-        found.backends.iter().map(|backend| (backend.reference, backend.key)).collect();
-    let table = |selection: Selection| {
+/// A selection table, and where its slots lie. Of one service, equal tables share an area.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placed {
+    /// The table.
+    pub table: Table,
+    /// Its place.
+    pub area: Area,
+}
+
+impl Live {
+    /// Its line.
+    pub fn line(&self) -> Service {
+        let [all, internal, external] = &self.selections;
+        Service {
+            all: all.selection(),
+            internal: internal.selection(),
+            external: external.selection(),
+            affinity: self.affinity,
+        }
+    }
+}
+
+impl Placed {
+    fn selection(&self) -> Selection {
+        match (self.area.len, self.table.otherwise) {
+            (0, Otherwise::Refuse) => Selection::EMPTY,
+            (0, Otherwise::Drop) => Selection::NONE_HERE,
+            (len, _) => Selection::new(self.area.base, len).unwrap_or(Selection::EMPTY),
+        }
+    }
+
+    fn found(
+        tables: &Tables,
+        selection: Selection,
+        names: &BTreeMap<BackendRef, BackendKey>,
+    ) -> Self {
+        if selection.is_empty() {
+            let none_here = selection == Selection::NONE_HERE;
+            let otherwise = if none_here { Otherwise::Drop } else { Otherwise::Refuse };
+            return Self { table: Table { slots: Vec::new(), otherwise }, area: Area::default() };
+        }
         let area = Area { base: selection.base(), len: selection.len() };
         // A slot that names no backend of the service makes the table differ from any desired one.
         let slots = (area.base..area.base.saturating_add(area.len))
             .take_while(|slot| *slot < tables.slots.len())
             .filter_map(|slot| names.get(&tables.slots.load(slot)).copied())
             .collect();
-        (slots, area)
-    };
-    Live {
-        id,
-        backends: found.backends.iter().map(|backend| (backend.key, backend.reference)).collect(),
-        internal: table(found.line.internal),
-        external: table(found.line.external),
+        Self { table: Table { slots, otherwise: Otherwise::Refuse }, area }
     }
 }
 
-/// The selection of an area.
-pub fn selection(area: Area) -> Selection {
-    Selection::new(area.base, area.len).unwrap_or(Selection::EMPTY)
+/// The areas of tables, each once.
+pub fn areas(placed: &[Placed]) -> Vec<Area> {
+    let mut areas: Vec<Area> = Vec::new();
+    for one in placed {
+        if !areas.contains(&one.area) {
+            areas.push(one.area);
+        }
+    }
+    areas
+}
+
+/// A service's desired tables, by the numbers of their kinds.
+pub fn wanted(desired: &DesiredService) -> [&Table; 3] {
+    SelectionKind::ALL.map(|kind| match kind {
+        SelectionKind::All => &desired.all,
+        SelectionKind::Internal => &desired.internal,
+        SelectionKind::External => &desired.external,
+    })
+}
+
+/// Whether two tables say the same: what becomes of clients without slots is nothing to one with some.
+pub fn alike(one: &Table, other: &Table) -> bool {
+    one.slots == other.slots && (!one.slots.is_empty() || one.otherwise == other.otherwise)
+}
+
+/// A service of an earlier run as this one's.
+pub fn live_again(tables: &Tables, id: u32, found: &FoundService) -> Live {
+    let names: BTreeMap<BackendRef, BackendKey> =
+        found.backends.iter().map(|backend| (backend.reference, backend.key)).collect();
+    let line = &found.line;
+    Live {
+        id,
+        backends: found.backends.iter().map(|backend| (backend.key, backend.reference)).collect(),
+        selections: [line.all, line.internal, line.external]
+            .map(|selection| Placed::found(tables, selection, &names)),
+        affinity: line.affinity,
+    }
 }

@@ -19,6 +19,7 @@ fn service(name: &str, cluster_ip: &str, node_port: u16) -> Arc<Service> {
             target: TargetPort::Number(port),
             node_port: Port::new(node_port),
         }],
+        traffic: crate::model::Traffic::default(),
     })
 }
 

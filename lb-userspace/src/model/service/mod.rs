@@ -5,6 +5,7 @@ mod cluster_ips;
 mod labels;
 mod ports;
 mod read;
+mod traffic;
 
 use std::{fmt, net::IpAddr, num::NonZeroU16, ops::RangeInclusive};
 
@@ -12,6 +13,7 @@ use super::{Family, ServiceName};
 
 pub(super) use labels::left_alone;
 pub(super) use ports::{number, protocol};
+pub use traffic::{Traffic, TrafficPolicy};
 
 /// The range that Kubernetes keeps for node ports by default.
 pub const NODE_PORTS: NodePortRange = NodePortRange { first: 30000, last: 32767 };
@@ -29,6 +31,8 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// Its ports, in the manifest's order. Each (number, protocol) and each name occurs once.
     pub ports: Vec<ServicePort>,
+    /// Its further addresses, and the rules for its traffic.
+    pub traffic: Traffic,
 }
 
 /// `spec.type`.

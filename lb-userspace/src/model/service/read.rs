@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1 as api;
 use super::{
     Proxying, Service, ServiceType,
     cluster_ips::{self, ClusterIps},
-    left_alone, ports,
+    left_alone, ports, traffic,
 };
 use crate::model::{
     Refused, ServiceName,
@@ -27,12 +27,13 @@ impl TryFrom<&api::Service> for Service {
         let cluster_ips = cluster_ips::read(spec, service_type, left_alone, &mut findings);
         let proxying = proxying(service_type, left_alone, &cluster_ips);
         let ports = ports::read(spec, service_type, proxying, &mut findings);
+        let traffic = traffic::read(object, spec, service_type, &mut findings);
         if service_type == ServiceType::ExternalName {
             external_name(spec, &mut findings);
         }
 
         let cluster_ips = cluster_ips.addresses();
-        findings.into_result(Self { name, service_type, proxying, cluster_ips, ports })
+        findings.into_result(Self { name, service_type, proxying, cluster_ips, ports, traffic })
     }
 }
 

@@ -1,0 +1,162 @@
+//! Where Services are reached beside cluster IPs and nodes, whose addresses are, and who gives way.
+
+use super::*;
+
+const NODE: &str = "192.0.2.1";
+
+fn ips(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn named(name: &str, cluster_ip: &str, traffic: Traffic) -> Service {
+    Service {
+        name: ServiceName::new("default", name),
+        cluster_ips: ips(&[cluster_ip]),
+        traffic,
+        ..service()
+    }
+}
+
+/// All these together on a node with one address.
+fn together(services: Vec<Service>) -> Desired {
+    let (model, conflicts) = Model::assemble(services.into_iter().map(Arc::new), []);
+    assert_eq!(conflicts, []);
+    compile(
+        &model,
+        &NodeFacts { node_addresses: ips(&[NODE]).into_iter().collect(), name: String::new() },
+    )
+}
+
+fn problems(desired: &Desired) -> Vec<String> {
+    let line = |one: &crate::model::Conflict| format!("{}: {}", one.object, one.invalid);
+    desired.conflicts.iter().map(line).collect()
+}
+
+fn owned(desired: &Desired) -> Vec<String> {
+    desired.addresses.iter().map(|(address, owner)| format!("{address} {owner:?}")).collect()
+}
+
+#[test]
+fn external_and_load_balancer_addresses_of_the_services_families_lead_to_its_port() {
+    let traffic = Traffic {
+        external_ips: ips(&["203.0.113.7", "2001:db8::7"]),
+        load_balancer_ips: ips(&["203.0.113.1"]),
+        ..Traffic::default()
+    };
+    let desired = together(vec![named("web", "10.96.0.10", traffic)]);
+    assert_eq!(
+        shown(&desired),
+        "\
+default/web:http/TCP IPv4
+  at 10.96.0.10:80/TCP
+  at 203.0.113.1:80/TCP of a load balancer
+  at 203.0.113.7:80/TCP external
+"
+    );
+    let addresses =
+        ["10.96.0.10 Service", "192.0.2.1 Other", "203.0.113.1 Service", "203.0.113.7 Service"];
+    assert_eq!(owned(&desired), addresses);
+}
+
+#[test]
+fn source_ranges_guard_the_load_balancers_address_and_no_other_in_both_families() {
+    let traffic = Traffic {
+        external_ips: ips(&["203.0.113.7"]),
+        load_balancer_ips: ips(&["203.0.113.1", "2001:db8::1"]),
+        source_ranges: vec!["10.0.0.0/8".parse().unwrap()],
+        ..Traffic::default()
+    };
+    let mut service = named("web", "10.96.0.10", traffic);
+    service.cluster_ips = ips(&["10.96.0.10", "fd00:96::10"]);
+    let desired = together(vec![service]);
+    assert_eq!(
+        shown(&desired),
+        "\
+default/web:http/TCP IPv4
+  at 10.96.0.10:80/TCP
+  at 203.0.113.1:80/TCP of a load balancer, guarded
+  at 203.0.113.7:80/TCP external
+default/web:http/TCP IPv6
+  at [2001:db8::1]:80/TCP of a load balancer, guarded
+  at [fd00:96::10]:80/TCP
+"
+    );
+    let ranges: Vec<usize> = desired.services.values().map(|one| one.source_ranges.len()).collect();
+    assert_eq!(ranges, [1, 0], "each family has its own");
+}
+
+#[test]
+fn an_address_that_is_the_load_balancers_and_external_stays_guarded() {
+    let traffic = Traffic {
+        external_ips: ips(&["203.0.113.1"]),
+        load_balancer_ips: ips(&["203.0.113.1"]),
+        source_ranges: vec!["10.0.0.0/8".parse().unwrap()],
+        ..Traffic::default()
+    };
+    let desired = together(vec![named("web", "10.96.0.10", traffic)]);
+    assert!(shown(&desired).contains("at 203.0.113.1:80/TCP of a load balancer, guarded"));
+    assert_eq!(problems(&desired), [""; 0]);
+}
+
+#[test]
+fn of_two_services_with_one_external_address_the_first_has_it_and_the_other_its_own_addresses() {
+    let traffic = Traffic { external_ips: ips(&["203.0.113.7"]), ..Traffic::default() };
+    let desired = together(vec![
+        named("b", "10.96.0.11", traffic.clone()),
+        named("a", "10.96.0.10", traffic),
+    ]);
+    assert_eq!(
+        shown(&desired),
+        "\
+default/a:http/TCP IPv4
+  at 10.96.0.10:80/TCP
+  at 203.0.113.7:80/TCP external
+default/b:http/TCP IPv4
+  at 10.96.0.11:80/TCP
+"
+    );
+    assert_eq!(
+        problems(&desired),
+        [
+            "Service default/b: spec.externalIPs[0]: Invalid value: \"203.0.113.7\": Service default/a \
+          is reached at 203.0.113.7:80/TCP already; that one stays, and this one is not served \
+          there. Choose another address or port"
+        ]
+    );
+}
+
+#[test]
+fn an_external_address_takes_no_port_of_a_cluster_ip_and_no_node_port() {
+    let traffic = Traffic { external_ips: ips(&["10.96.0.11", NODE]), ..Traffic::default() };
+    let mut thief = named("a", "10.96.0.10", traffic);
+    thief
+        .ports
+        .push(ServicePort { port: number(30080), ..service_port(Some("n"), Protocol::Tcp, None) });
+    let mut victim = named("b", "10.96.0.11", Traffic::default());
+    victim.ports = vec![service_port(Some("http"), Protocol::Tcp, Some(30080))];
+    let desired = together(vec![thief, victim]);
+    assert_eq!(
+        shown(&desired),
+        "\
+default/a:http/TCP IPv4
+  at 10.96.0.10:80/TCP
+  at 192.0.2.1:80/TCP external
+default/a:n/TCP IPv4
+  at 10.96.0.10:30080/TCP
+  at 10.96.0.11:30080/TCP external
+default/b:http/TCP IPv4
+  at 10.96.0.11:80/TCP
+  at 192.0.2.1:30080/TCP
+"
+    );
+    assert_eq!(problems(&desired).len(), 2);
+    assert_eq!(desired.addresses[&ips(&[NODE])[0]], AddressOwner::Other, "the node's own");
+}
+
+#[test]
+fn addresses_that_another_proxy_serves_are_left_to_it() {
+    let traffic = Traffic { external_ips: ips(&["203.0.113.7"]), ..Traffic::default() };
+    let other = Service { proxying: Proxying::LeftAlone, ..named("web", "10.96.0.10", traffic) };
+    let desired = together(vec![other]);
+    assert_eq!(owned(&desired), ["10.96.0.10 Other", "192.0.2.1 Other"]);
+}

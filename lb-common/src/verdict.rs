@@ -47,14 +47,19 @@ pub enum Stage {
     Errors = 2,
 }
 
+/// How many hooks there are.
+const HOOKS: u32 = 4;
+
+const _: () = assert!(Hook::ALL.len() == HOOKS as usize);
+
 impl Stage {
     /// How many places there are for their programs.
-    pub const PLACES: u32 = 3 * Hook::ALL.len() as u32;
+    pub const PLACES: u32 = 3 * HOOKS;
 
     /// The place of its program for a hook.
     #[inline(always)]
     pub const fn place(self, hook: Hook) -> u32 {
-        self as u32 * Hook::ALL.len() as u32 + (hook as u32 - 1)
+        self as u32 * HOOKS + (hook as u32 - 1)
     }
 }
 

@@ -18,7 +18,7 @@ mod actions;
 mod fib;
 #[path = "../src/maps.rs"]
 mod maps;
-#[allow(dead_code, reason = "the steps are of the first stage")]
+#[expect(dead_code, reason = "the steps are of the first stage")]
 #[path = "../src/packet.rs"]
 mod packet;
 #[path = "../src/services.rs"]

@@ -4,27 +4,26 @@
 //! agreement. A failure after the start is reported and tried again with the next change: what is in
 //! force stays in force.
 
+mod settings;
+
 use std::{collections::BTreeSet, path::PathBuf, process};
 
 use anyhow::{Context as _, Result};
-use lb_common::{
-    pipeline::Bucket,
-    tables::{AddressRange, Device, DeviceRole},
-};
+use lb_common::tables::{Device, DeviceRole};
 
 use crate::{
     compile::{self, NodeFacts},
     dataplane::{
-        Clock, Hookup, NO_HASH_KEY, Pins, Point, Programs, Settings, Sizes, Tables, TcMode, Writer,
-        XdpMode,
+        Clock, Hookup, Pins, Point, Programs, Sizes, Tables, TcMode, Writer, XdpMode,
         collect::{self, Jiffies, Timeouts},
         read_back,
     },
-    devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection, Sysctls},
-    model::{Conflict, IpRange, NODE_PORTS, Problem},
+    devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection},
+    model::{Conflict, IpRange, Problem},
     source::Snapshot,
     state::{ServiceState, State},
 };
+use settings::settings;
 
 /// How many entries of UDP flows the table that evicts nothing may hold: a quarter of it, so that
 /// they never crowd out TCP.
@@ -366,42 +365,6 @@ impl Controller {
         };
         Ok(state.write(&self.options.state_file)?)
     }
-}
-
-/// The settings of new tables, or of old ones: their secret stays, because flows are found by it.
-fn settings(tables: &Tables, clock: Clock, ranges: &[IpRange]) -> Result<Settings> {
-    let hash_key = match tables.hash_key() {
-        NO_HASH_KEY => {
-            let mut secret = [0_u64; 2];
-            getrandom::fill(bytemuck::bytes_of_mut(&mut secret)).context(
-                "the kernel gave no random numbers for the secret that tuples are hashed with",
-            )?;
-            secret
-        }
-        key => key,
-    };
-    let sysctls = Sysctls::read()?;
-    let node_ports = (NODE_PORTS.first, NODE_PORTS.last);
-    let snat_ports =
-        devices::snat_ports(sysctls.local_ports, node_ports, &sysctls.reserved_ports)
-            .context("net.ipv4.ip_local_port_range and ip_local_reserved_ports leave no ports for source NAT; make one of them smaller")?;
-    let v4 = ranges.iter().find_map(IpRange::masked_v4);
-    let v6 = ranges.iter().find_map(IpRange::masked_v6);
-    Ok(Settings {
-        snat_ports,
-        graduate_udp: true,
-        touch_interval: clock.hz,
-        answers: Bucket::SIZE,
-        hash_key,
-        hz: clock.hz,
-        service_range_v4: v4.map(address_range).unwrap_or_default(),
-        service_range_v6: v6.map(address_range).unwrap_or_default(),
-    })
-}
-
-/// A range as the programs have it.
-fn address_range<T, A: From<T>>((base, mask): (T, T)) -> AddressRange<A> {
-    AddressRange { base: base.into(), mask: mask.into() }
 }
 
 fn report(outcome: Result<()>, what: &'static str) {

@@ -79,7 +79,7 @@ fn come_and_go(bed: &Bed, done: &AtomicBool, changes: &AtomicU32) -> Result<()> 
             })
         })?;
         if slots < backends {
-            thread::sleep(patient(GRACE));
+            thread::sleep(patient(GRACE)); // tidy: the grace itself
         }
         changes.fetch_add(1, Ordering::Relaxed);
     }

@@ -179,6 +179,7 @@ impl<A: Address> FlowKey<A> {
     /// by words, and a load that spans several stores waits until they have left the processor's
     /// store buffer.
     #[inline(always)]
+    #[expect(clippy::cast_ptr_alignment, reason = "asserted below")]
     pub fn new(
         hook: Hook,
         l4: L4,

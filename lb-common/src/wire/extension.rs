@@ -21,7 +21,7 @@ use super::{Header, Protocol, U16, U32};
 #[derive(Clone, Copy)]
 pub struct Extension {
     next: u8,
-    length: u8,
+    units: u8,
     kind: u8,
     segments_left: u8,
 }
@@ -38,8 +38,8 @@ impl Extension {
 
     /// Length in bytes (8 to 2048).
     #[inline(always)]
-    pub const fn len(&self) -> usize {
-        (self.length as usize + 1) << 3
+    pub const fn length(&self) -> usize {
+        (self.units as usize + 1) << 3
     }
 
     /// Of a routing header: how many stops are before the destination.

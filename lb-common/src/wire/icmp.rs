@@ -1,4 +1,4 @@
-//! ICMP (RFC 792) and ICMPv6 (RFC 4443).
+//! ICMP (RFC 792), also that of IPv6 (RFC 4443).
 //!
 //! ```text
 //!  0                   1                   2                   3

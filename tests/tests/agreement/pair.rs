@@ -81,16 +81,16 @@ impl Pair {
             Err(reason) => reason as u32,
         };
         let count = self.bed.tables.counter(counter)?;
-        let counted = self.host.counter(counter);
+        let on_host = self.host.counter(counter);
         let expected = expected_action(at, outcome);
         let became = &self.out[..ran.len];
-        if ran.action == expected && became == bytes && count == counted {
+        if ran.action == expected && became == bytes && count == on_host {
             return Ok(());
         }
         bail!(
             "kernel and host disagree (seed {}, packet {}) at {at:?} on\n{}\n{frame:02x?}\n\
              host:   {outcome:?}, action {expected}\n{}\n{bytes:02x?}\n\
-             kernel: action {}, the outcome counted {count} times, by the host {counted} times\n{}\n{became:02x?}",
+             kernel: action {}, the outcome counted {count} times, by the host {on_host} times\n{}\n{became:02x?}",
             self.seed,
             self.compared,
             describe(frame),
@@ -208,10 +208,10 @@ fn expected_action(at: At, outcome: Outcome) -> i32 {
         (Point::Xdp, Ok(Verdict::Pass(_) | Verdict::Stack)) => action::XDP_PASS,
         (Point::Xdp, Ok(Verdict::Transmit(out))) if out == at.ifindex => action::XDP_TX,
         (Point::Xdp, Ok(Verdict::Transmit(_))) => action::XDP_REDIRECT,
-        // XDP never resolves, and never answers: no action is right.
-        (Point::Xdp, Ok(Verdict::Resolve(_) | Verdict::Answer(_) | Verdict::Switch)) => i32::MIN,
-        // Nothing is left to a later stage in the end.
-        (_, Ok(Verdict::Later(_))) => i32::MIN,
+        // XDP never resolves, answers or switches, and nothing is left to a later stage in the end: no
+        // action is right.
+        (Point::Xdp, Ok(Verdict::Resolve(_) | Verdict::Answer(_) | Verdict::Switch))
+        | (_, Ok(Verdict::Later(_))) => i32::MIN,
         (Point::Xdp, Err(_)) => action::XDP_DROP,
         (Point::Tc(_), Ok(Verdict::Pass(_) | Verdict::Stack | Verdict::Switch)) => {
             action::TC_UNSPEC

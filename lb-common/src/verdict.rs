@@ -33,6 +33,8 @@ pub enum Answer {
     TimeExceeded = 21,
     /// ICMP: fragmentation needed, or packet too big.
     TooBig = 22,
+    /// ICMP: the reply to an echo request.
+    Echo = 30,
 }
 
 /// What follows the first look at a packet. In the kernel each is a program, reached by a tail call.
@@ -45,6 +47,8 @@ pub enum Stage {
     Answer = 1,
     /// ICMP.
     Errors = 2,
+    /// The beginning of a flow.
+    Begin = 3,
 }
 
 /// How many hooks there are.
@@ -54,7 +58,7 @@ const _: () = assert!(Hook::ALL.len() == HOOKS as usize);
 
 impl Stage {
     /// How many places there are for their programs.
-    pub const PLACES: u32 = 3 * HOOKS;
+    pub const PLACES: u32 = 4 * HOOKS;
 
     /// The place of its program for a hook.
     #[inline(always)]
@@ -107,6 +111,8 @@ pub enum DropReason {
     Unwritable = 42,
     /// The program of the next stage is not there.
     NoStage = 43,
+    /// A fragment to a Service whose first fragment was not seen.
+    FragmentAlone = 44,
     /// The service has endpoints, but its traffic policy leaves none on this node.
     NoLocalBackend = 48,
     /// The client is not of the ranges that the service admits.
@@ -173,6 +179,8 @@ pub enum Event {
     AnswerLimited = 28,
     /// An ICMP error about a packet of a flow was translated.
     ErrorTranslated = 29,
+    /// Another backend was tried, because one did not answer the first SYN.
+    AnotherTried = 31,
 }
 
 /// How many counters there are (each a 64-bit number for every CPU).
@@ -211,7 +219,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 35] = [
+pub const COUNTER_INFO: [CounterInfo; 38] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -233,6 +241,12 @@ pub const COUNTER_INFO: [CounterInfo; 35] = [
     info(Answer::Unreachable as u32, "answer_unreachable", "answered: port unreachable"),
     info(Answer::TimeExceeded as u32, "answer_time_exceeded", "answered: time exceeded"),
     info(Answer::TooBig as u32, "answer_too_big", "answered: too big for the way out"),
+    info(Answer::Echo as u32, "answer_echo", "echo requests to Services that were answered"),
+    info(
+        Event::AnotherTried as u32,
+        "another_tried",
+        "connections that went to another endpoint because theirs did not answer",
+    ),
     info(
         Event::AnswerLimited as u32,
         "answer_limited",
@@ -282,6 +296,11 @@ pub const COUNTER_INFO: [CounterInfo; 35] = [
     info(DropReason::TtlExpired as u32, "drop_ttl_expired", "TTL or hop limit used up"),
     info(DropReason::TooBig as u32, "drop_too_big", "larger than the egress interface's MTU"),
     info(DropReason::Unwritable as u32, "drop_unwritable", "a header could not be written"),
+    info(
+        DropReason::FragmentAlone as u32,
+        "drop_fragment_alone",
+        "a fragment to a Service came before its first",
+    ),
     info(DropReason::NoStage as u32, "drop_no_stage", "one of lb's own programs was not in place"),
     info(
         DropReason::NoLocalBackend as u32,

@@ -216,8 +216,13 @@ impl<T: Tables, const STEP: u32> Tables for Without<T, STEP> {
     }
 
     #[inline(always)]
-    fn count_flow(&self, service: u32) {
-        self.inner.count_flow(service);
+    fn count_flow(&self, service: u32, backend: u32) {
+        self.inner.count_flow(service, backend);
+    }
+
+    #[inline(always)]
+    fn count_unanswered(&self, backend: u32) {
+        self.inner.count_unanswered(backend);
     }
 }
 

@@ -46,11 +46,7 @@ fn lb_xdp(ctx: XdpContext) -> u32 {
     let Ok(Verdict::Later(stage)) = outcome else {
         return actions::xdp(&ctx, outcome);
     };
-    // SAFETY: nothing here is to be dropped.
-    unsafe { STAGES_XDP.tail_call(&ctx, stage.place(Hook::UplinkIn)) };
-    // There is none: TC does the work.
-    tables.count(PassReason::Declined as u32);
-    xdp_action::XDP_PASS
+    xdp_later(&ctx, &tables, stage)
 }
 
 /// The second stage of [`lb_xdp`].
@@ -60,7 +56,33 @@ fn lb_xdp_all(ctx: XdpContext) -> u32 {
     let tables = Kernel::at(ctx.as_ptr());
     let mut packet = XdpPacket::new(&ctx);
     let outcome = pipeline::whole(&mut packet, &tables, Hook::UplinkIn, now());
-    actions::xdp(&ctx, outcome)
+    match outcome {
+        Ok(Verdict::Later(stage)) => xdp_later(&ctx, &tables, stage),
+        outcome => actions::xdp(&ctx, outcome),
+    }
+}
+
+/// The third stage of [`lb_xdp`].
+#[xdp]
+#[inline(always)]
+fn lb_xdp_begin(ctx: XdpContext) -> u32 {
+    let tables = Kernel::at(ctx.as_ptr());
+    let mut packet = XdpPacket::new(&ctx);
+    let outcome = pipeline::open(&mut packet, &tables, Hook::UplinkIn, now());
+    match outcome {
+        Ok(Verdict::Later(stage)) => xdp_later(&ctx, &tables, stage),
+        outcome => actions::xdp(&ctx, outcome),
+    }
+}
+
+/// Goes on to another stage.
+#[inline(always)]
+fn xdp_later(ctx: &XdpContext, tables: &Kernel, stage: Stage) -> u32 {
+    // SAFETY: nothing here is to be dropped.
+    unsafe { STAGES_XDP.tail_call(ctx, stage.place(Hook::UplinkIn)) };
+    // There is none: TC does the work.
+    tables.count(PassReason::Declined as u32);
+    xdp_action::XDP_PASS
 }
 
 /// Uplinks, ingress.
@@ -119,6 +141,20 @@ fn lb_pod_out_all(ctx: TcContext) -> i32 {
     whole(&ctx, Hook::WorkloadOut)
 }
 
+/// The third stage of [`lb_uplink_in`].
+#[classifier]
+#[inline(always)]
+fn lb_uplink_begin(ctx: TcContext) -> i32 {
+    begin(&ctx, Hook::UplinkIn)
+}
+
+/// The third stage of [`lb_workload_in`].
+#[classifier]
+#[inline(always)]
+fn lb_pod_begin(ctx: TcContext) -> i32 {
+    begin(&ctx, Hook::WorkloadIn)
+}
+
 /// ICMP at TC, for all hooks.
 #[classifier]
 #[inline(always)]
@@ -157,6 +193,13 @@ fn first(ctx: &TcContext, hook: Hook) -> i32 {
 fn whole(ctx: &TcContext, hook: Hook) -> i32 {
     let mut packet = SkbPacket::with_all_headers(ctx);
     let outcome = pipeline::whole(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
+    conclude(ctx, &packet, hook, outcome)
+}
+
+#[inline(always)]
+fn begin(ctx: &TcContext, hook: Hook) -> i32 {
+    let mut packet = SkbPacket::with_all_headers(ctx);
+    let outcome = pipeline::open(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
     conclude(ctx, &packet, hook, outcome)
 }
 

@@ -10,9 +10,9 @@ use lb_common::{
     addr::{Ipv4, Ipv6},
     pipeline::Bucket,
     tables::{
-        AddressSet, AffinityKey, Backend, BackendRef, Config, Device, Draft, Endpoint, EndpointKey,
-        Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Neighbour, PortSet,
-        Remembered, Service, ServiceCounters,
+        AddressSet, AffinityKey, Backend, BackendCounters, BackendRef, Config, Device, Draft,
+        Endpoint, EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey,
+        Neighbour, PortSet, Remembered, Service, ServiceCounters,
     },
     verdict::{COUNTERS as COUNTER_COUNT, Stage},
 };
@@ -92,6 +92,10 @@ pub static SLOTS: Array<BackendRef> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 /// Backends by id.
 #[map]
 pub static BACKENDS: Array<Backend> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What is counted per backend.
+#[map]
+pub static BACKEND_STATS: PerCpuArray<BackendCounters> = PerCpuArray::with_max_entries(1, 0);
 
 /// Interfaces by index.
 #[map]

@@ -19,10 +19,10 @@ use lb_common::{
 use crate::{
     fib,
     maps::{
-        ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS, BACKENDS,
-        CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6, FRAGMENTS_V4,
-        FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS, NEW_FLOWS_V4,
-        NEW_FLOWS_V6, RangeData, SERVICE_STATS, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
+        ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS,
+        BACKEND_STATS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6,
+        FRAGMENTS_V4, FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS,
+        NEW_FLOWS_V4, NEW_FLOWS_V6, RangeData, SERVICE_STATS, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
     },
 };
 
@@ -157,10 +157,22 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn count_flow(&self, service: u32) {
+    fn count_flow(&self, service: u32, backend: u32) {
         if let Some(counters) = SERVICE_STATS.get_ptr_mut(service) {
             // SAFETY: this CPU's own number.
             unsafe { (*counters).flows += 1 }
+        }
+        if let Some(counters) = BACKEND_STATS.get_ptr_mut(backend) {
+            // SAFETY: this CPU's own number.
+            unsafe { (*counters).flows += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn count_unanswered(&self, backend: u32) {
+        if let Some(counters) = BACKEND_STATS.get_ptr_mut(backend) {
+            // SAFETY: this CPU's own number.
+            unsafe { (*counters).unanswered += 1 }
         }
     }
 }

@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::{io::ErrorKind, time::Instant};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use common::{Bed, SOON};
@@ -83,6 +86,46 @@ fn when_its_endpoint_is_removed_a_connection_is_reset_and_the_next_one_goes_else
         assert_eq!(error.kind(), Some(ErrorKind::ConnectionReset), "{error}");
         assert!(asked.elapsed() < patient(SOON) / 2, "{error}");
         assert_eq!(request(client, Protocol::Tcp, target, SOON)?.name, name((1, 2)));
+    }
+    Ok(())
+}
+
+/// One endpoint hears and says nothing. Whoever is sent there first gets another one within a second or two.
+#[test]
+fn connections_to_an_endpoint_that_does_not_answer_go_to_another() -> Result<()> {
+    let bed = Bed::start(Cluster::start()?, &[(1, 1), (1, 2)], &[])?;
+    bed.cluster
+        .pod(1, 2)
+        .ip("route replace blackhole 0.0.0.0/0\nroute del ::/0\nroute add blackhole ::/0")?;
+    for family in Family::BOTH {
+        for (client, target) in [
+            (bed.cluster.pod(1, 3), cluster_ip(family)),
+            (bed.cluster.outside(), node_port(family)),
+        ] {
+            let mut slow = 0;
+            for _ in 0..12 {
+                let asked = Instant::now();
+                let answer = request(client, Protocol::Tcp, target, SOON)?;
+                assert_eq!(answer.name, name((1, 1)));
+                slow += u32::from(asked.elapsed() > Duration::from_millis(500));
+            }
+            assert!(slow > 0, "nobody was sent to the endpoint that says nothing");
+        }
+    }
+    assert!(bed.lb.counter("another_tried")? >= 4);
+    let status = bed.lb.status()?;
+    let counters = status["services"].as_array().context("services")?;
+    let unanswered: Vec<_> = counters
+        .iter()
+        .flat_map(|service| service["backendCounters"].as_array().into_iter().flatten())
+        .filter(|backend| backend["unanswered"] != 0)
+        .filter_map(|backend| backend["backend"].as_str())
+        .collect();
+    let silent = cast::pod(1, 2);
+    assert_eq!(unanswered.len(), 2, "{unanswered:?}");
+    for family in Family::BOTH {
+        let address = silent.socket(family, 8080).to_string();
+        assert!(unanswered.contains(&&*address), "{unanswered:?}");
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ impl<A: HostFamily> ServiceTables<A> for HostTables {
         let position = AddressSet::position(address);
         let owners = A::state(self).owners.iter();
         owners
-            .filter(|(_, owner)| **owner == AddressOwner::Service as u32)
+            .filter(|(_, owner)| **owner != AddressOwner::Other as u32)
             .any(|(owned, _)| AddressSet::position(*owned) == position)
     }
 

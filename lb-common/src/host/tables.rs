@@ -14,9 +14,9 @@ use crate::{
     hash,
     pipeline::{Bucket, Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
-        AffinityKey, Backend, BackendRef, Config, Device, Draft, Egress, Endpoint, EndpointKey,
-        Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered, Service,
-        ServiceCounters, SnatPorts, SourceRangeKey,
+        AffinityKey, Backend, BackendCounters, BackendRef, Config, Device, Draft, Egress, Endpoint,
+        EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered,
+        Service, ServiceCounters, SnatPorts, SourceRangeKey,
     },
 };
 
@@ -71,6 +71,7 @@ pub struct HostTables {
     bucket: Cell<Bucket>,
     counters: RefCell<BTreeMap<u32, u64>>,
     service_counters: RefCell<BTreeMap<u32, ServiceCounters>>,
+    backend_counters: RefCell<BTreeMap<u32, BackendCounters>>,
     lookups: Cell<u32>,
 }
 
@@ -106,6 +107,11 @@ impl HostTables {
     /// What was counted for a service.
     pub fn service_counters(&self, service: u32) -> ServiceCounters {
         self.service_counters.borrow().get(&service).copied().unwrap_or_default()
+    }
+
+    /// What was counted for a backend.
+    pub fn backend_counters(&self, id: u32) -> BackendCounters {
+        self.backend_counters.borrow().get(&id).copied().unwrap_or_default()
     }
 
     /// How many hash lookups there were, each generation of the flow table by itself.
@@ -305,7 +311,12 @@ impl Tables for HostTables {
         counters.bytes += u64::from(bytes);
     }
 
-    fn count_flow(&self, service: u32) {
+    fn count_flow(&self, service: u32, backend: u32) {
         self.service_counters.borrow_mut().entry(service).or_default().flows += 1;
+        self.backend_counters.borrow_mut().entry(backend).or_default().flows += 1;
+    }
+
+    fn count_unanswered(&self, backend: u32) {
+        self.backend_counters.borrow_mut().entry(backend).or_default().unanswered += 1;
     }
 }

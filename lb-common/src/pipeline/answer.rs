@@ -103,7 +103,7 @@ fn make<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if let Notice::Refusal | Notice::Reset = notice {
         if let L4::Tcp = parsed.l4 {
             let silent = parsed.flags.any(TcpFlags::RST)
-                || parsed.part != Part::Whole
+                || parsed.part != Part::WHOLE
                 || !may(Bucket::RESET);
             return if silent { None } else { reset(packet, &parsed) };
         }

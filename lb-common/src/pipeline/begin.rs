@@ -30,7 +30,15 @@ struct Plan<A> {
     source: A,
 }
 
-/// Begins a flow and finds its forward half, or none if this hook can't finish its packets.
+/// How a flow was begun.
+pub enum Begun<A> {
+    /// By this packet.
+    Fresh(FlowRef<A>),
+    /// By another one, which came first.
+    Elsewhere,
+}
+
+/// Begins a flow, unless this hook can't finish its packets.
 ///
 /// Everything that can fail is found out before anything is written. The reply's entry is claimed
 /// first, because it is what proves the source port free; the forward entry makes the flow real. The flow is
@@ -49,7 +57,7 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     parsed: &Parsed<A>,
     key: &FlowKey<A>,
     choice: &Choice<A>,
-    found: &mut Option<FlowRef<A>>,
+    begun: &mut Option<Begun<A>>,
 ) -> Result<(), DropReason> {
     let mut draft = tables.draft().ok_or(DropReason::FlowTableFull)?;
     // SAFETY: `draft` is this CPU's own, and asked for only here.
@@ -70,8 +78,8 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     match tables.claim(key, &draft.forward) {
         Claim::Claimed => {
             tables.count(Event::FlowCreated as u32);
-            tables.count_flow(choice.service);
-            *found = Some(FlowRef::fresh(&mut draft.forward));
+            tables.count_flow(choice.service, choice.backend.id);
+            *begun = Some(Begun::Fresh(FlowRef::fresh(&mut draft.forward)));
             Ok(())
         }
         Claim::Taken => {
@@ -80,7 +88,7 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             if claimed && !leads_alike(other, &draft.forward) {
                 tables.remove_new(&reverse_key);
             }
-            *found = Some(other);
+            *begun = Some(Begun::Elsewhere);
             Ok(())
         }
         Claim::Full => {
@@ -236,7 +244,10 @@ fn describe<A: Family>(
         Half::Reverse => plan.emit.of_replies(),
     } as u8;
     flow.state = 0;
-    flow.packets = 0;
+    flow.packets = match half {
+        Half::Forward => choice.attempt,
+        Half::Reverse => 0,
+    };
 }
 
 /// Claims the entry of the replies, trying source ports until one is free. Returns whether the

@@ -26,6 +26,25 @@ pub struct Choice<A> {
     pub group: u32,
     /// The number of the selection's kind.
     pub kind: u32,
+    /// How many backends did not answer before.
+    pub attempt: u8,
+}
+
+/// What was chosen before, and is not to be chosen again if that can be helped.
+#[derive(Clone, Copy)]
+pub struct Before {
+    /// The backend; no generation: there was none.
+    pub backend: BackendRef,
+    /// How many backends there were.
+    pub attempt: u8,
+}
+
+impl Before {
+    /// Nothing was chosen before.
+    #[inline(always)]
+    pub const fn none() -> Self {
+        Self { backend: BackendRef { id: 0, generation: 0 }, attempt: 0 }
+    }
 }
 
 /// Chooses a backend, or `None` if the packet's destination is no frontend.
@@ -39,6 +58,7 @@ pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
     hook: Hook,
     now: u32,
     parsed: &Parsed<A>,
+    before: Before,
 ) -> Result<Option<Choice<A>>, DropReason> {
     let ((client, _), (address, port)) = (parsed.source(), parsed.destination());
     let Some(frontend) = tables.frontend(&FrontendKey::new(address, port, parsed.l4.protocol()))
@@ -60,18 +80,28 @@ pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
     let mut backend = BackendRef::default();
     let mut pick = low(of_tuple);
     if affinity.seconds != 0 {
-        backend = affinity::recall(tables, now, client, service, affinity, kind);
+        if before.attempt == 0 {
+            backend = affinity::recall(tables, now, client, service, affinity, kind);
+        }
         pick = of_client;
     }
     if backend.generation == 0 {
-        let slot = selection.base().wrapping_add(pick % len);
-        backend = ServiceTables::<A>::slot(tables, slot).ok_or(DropReason::NoBackend)?;
+        pick = pick.wrapping_add(u32::from(before.attempt).wrapping_mul(high(of_tuple) | 1));
+        let slot = |pick: u32| {
+            let slot = selection.base().wrapping_add(pick % len);
+            ServiceTables::<A>::slot(tables, slot).ok_or(DropReason::NoBackend)
+        };
+        backend = slot(pick)?;
+        if before.attempt != 0 && backend == before.backend {
+            backend = slot(pick.wrapping_add(1))?;
+        }
     }
     let (address, port) =
         ServiceTables::<A>::backend(tables, backend).ok_or(DropReason::BackendGone)?;
     let group = if affinity.seconds == 0 { 0 } else { affinity.group };
     let (spread, kind) = (high(of_tuple), kind as u32);
-    Ok(Some(Choice { service, backend, address, port, spread, group, kind }))
+    let attempt = before.attempt;
+    Ok(Some(Choice { service, backend, address, port, spread, group, kind, attempt }))
 }
 
 /// The hash of the tuple, and half of that of client and group, which is 0 without affinity.

@@ -1,4 +1,4 @@
-//! ICMP errors about packets that were translated: translated too, outside and inside, so that whoever
+//! ICMP: echo requests to Services, and errors about packets that were translated: translated too, outside and inside, so that whoever
 //! sent the packet recognises it. Path MTU discovery depends on it.
 //!
 //! An error quotes a packet that went the other way. The flow that packets of its own way belong to says
@@ -17,8 +17,8 @@ use crate::{
     hook::Hook,
     packet::Packet,
     tables::FlowKey,
-    verdict::{DropReason, Event, PassReason, Verdict},
-    wire::{EtherType, Icmp, L4, Ports, Tcp, U16, Udp},
+    verdict::{Answer, DropReason, Event, PassReason, Verdict},
+    wire::{EtherType, Ethernet, Icmp, L4, Ports, Tcp, U16, Udp},
 };
 
 /// The stage of ICMP: translates an error if the packet that it is about is a flow's. Counts what became
@@ -30,6 +30,15 @@ pub fn errors<P: Packet, T: Tables>(
     hook: Hook,
     now: u32,
 ) -> Result<Verdict, DropReason> {
+    let echoed = match ether_type(packet) {
+        Some(EtherType::IPV4) => echo::<Ipv4, P, T>(packet, tables, hook),
+        Some(EtherType::IPV6) => echo::<Ipv6, P, T>(packet, tables, hook),
+        _ => None,
+    };
+    if echoed.is_some() {
+        tables.count(Answer::Echo as u32);
+        return Ok(Verdict::Answer(Answer::Echo));
+    }
     let mut interface = Interface::none();
     let outcome = match ether_type(packet) {
         Some(EtherType::IPV4) => translate::<Ipv4, P, T>(packet, tables, hook, now, &mut interface),
@@ -37,6 +46,30 @@ pub fn errors<P: Packet, T: Tables>(
         _ => Ok(Fate::pass(PassReason::NotIp)),
     };
     conclude::<P, T>(tables, outcome, &interface)
+}
+
+/// Makes an echo request to the address of a Service that has endpoints its reply.
+#[inline(always)]
+fn echo<A: Family, P: Packet, T: FamilyTables<A>>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+) -> Option<()> {
+    let ip = A::read_icmp(packet, L3_AT)?;
+    let icmp = packet.header::<Icmp>(ip.l4_at)?;
+    let (request, reply) = A::ECHO;
+    let is_asked = hook.faces_clients() && icmp.kind() == request;
+    if !is_asked || !ip.source.is_routable_source() || !ours::answers(tables, ip.destination) {
+        return None;
+    }
+    let ethernet = packet.header_mut::<Ethernet>(0)?;
+    ethernet.set_macs(ethernet.macs().swapped());
+    A::turn(packet, &Parsed::of(ip), ip.l4_len)?;
+    let icmp = packet.header_mut::<Icmp>(ip.l4_at)?;
+    icmp.set_kind(reply);
+    let kinds = (Sum::of_half(request.to_wire()), Sum::of_half(reply.to_wire()));
+    icmp.set_checksum(Delta::replace(kinds.0, kinds.1).apply(icmp.checksum()));
+    Some(())
 }
 
 /// The packet that an error is about, as far as it is quoted.

@@ -34,24 +34,37 @@ pub struct Ip<A> {
     pub identification: u32,
 }
 
-/// Which part of a packet a frame holds.
+/// Which part of a packet a frame holds: a number, and no enum, so that one that comes out of memory
+/// needs no branch for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// All of it.
-    Whole,
-    /// The first fragment, which has the transport's header.
-    First,
-    /// One that has not.
-    Later,
-}
+pub struct Part(u32);
 
 impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self(0);
+    /// The first fragment, which has the transport's header.
+    pub const FIRST: Self = Self(1);
+    /// One that has not.
+    pub const LATER: Self = Self(2);
+
+    /// From the number.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
     #[inline(always)]
     const fn of(is_later: bool, has_more: bool) -> Self {
         match (is_later, has_more) {
-            (true, _) => Self::Later,
-            (false, true) => Self::First,
-            (false, false) => Self::Whole,
+            (true, _) => Self::LATER,
+            (false, true) => Self::FIRST,
+            (false, false) => Self::WHOLE,
         }
     }
 }
@@ -112,10 +125,14 @@ pub trait Family: Address {
     fn read<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed>;
     /// Reads it with whatever may be between it and the transport.
     fn read_whole<P: Packet>(packet: &P) -> Result<Ip<Self>, Unparsed>;
+    /// Source and destination, whatever the packet is.
+    fn addresses<P: Packet>(packet: &P) -> Option<(Self, Self)>;
     /// Reads the header of a whole packet of the control protocol; the transport is not said.
     fn read_icmp<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>>;
     /// Reads the header of a packet that is quoted, if ports follow.
     fn read_quoted<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>>;
+    /// A request to answer, and the answer.
+    const ECHO: (IcmpKind, IcmpKind);
     /// Whether a message of the control protocol is an error that a sender's socket is to learn of.
     fn is_error(kind: IcmpKind) -> bool;
     /// Writes the addresses of a header that is quoted, and what they do to its checksum if it has one.

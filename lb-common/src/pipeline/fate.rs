@@ -38,6 +38,8 @@ pub enum Fate {
     LaterAnswer = 65,
     /// The same.
     LaterErrors = 66,
+    /// The same.
+    LaterBegin = 67,
 }
 
 /// Index of the interface that a packet leaves by.
@@ -84,6 +86,7 @@ impl Fate {
             Stage::Whole => Self::LaterWhole,
             Stage::Answer => Self::LaterAnswer,
             Stage::Errors => Self::LaterErrors,
+            Stage::Begin => Self::LaterBegin,
         }
     }
 
@@ -94,6 +97,7 @@ impl Fate {
             Self::LaterWhole => Some(Stage::Whole),
             Self::LaterAnswer => Some(Stage::Answer),
             Self::LaterErrors => Some(Stage::Errors),
+            Self::LaterBegin => Some(Stage::Begin),
             _ => None,
         }
     }
@@ -120,6 +124,7 @@ impl Fate {
             Self::LaterWhole => Verdict::Later(Stage::Whole),
             Self::LaterAnswer => Verdict::Later(Stage::Answer),
             Self::LaterErrors => Verdict::Later(Stage::Errors),
+            Self::LaterBegin => Verdict::Later(Stage::Begin),
         }
     }
 }

@@ -153,6 +153,13 @@ impl<A: Address> FlowRef<A> {
         self.add_state(State::REPLIED | State::ACCEPTED);
     }
 
+    /// No other backend is tried any more.
+    #[inline(always)]
+    pub(super) fn give_up_trying(self) {
+        // SAFETY: as in `new`; a 1-byte store.
+        unsafe { (*self.entry).packets = ATTEMPTS }
+    }
+
     #[inline(always)]
     pub(super) fn add_packet(self) {
         // SAFETY: as in `new`; a 1-byte store.
@@ -167,6 +174,8 @@ pub enum Judgement {
     Goes,
     /// There is a flow, but it is over, and this packet begins another.
     Over,
+    /// There is a flow whose backend never answered, and its client asks again.
+    Unanswered,
     /// There is none.
     None,
 }
@@ -179,6 +188,9 @@ pub fn simply_goes<A: Family, T: Tables>(tables: &T, parsed: &Parsed<A>, flow: F
     tables.backend_generation(backend.id) == backend.generation && !parsed.flags.opens()
 }
 
+/// How many other backends a connection tries.
+const ATTEMPTS: u8 = 3;
+
 /// Finds the flow of a packet and judges whether it still goes.
 ///
 /// A SYN on a closed flow begins another. When the backend is gone, UDP and SYNs begin another;
@@ -188,6 +200,7 @@ pub fn find<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,
     hook: Hook,
     parsed: &Parsed<A>,
+    now: u32,
     key: &FlowKey<A>,
     found: &mut Option<FlowRef<A>>,
 ) -> Result<Judgement, DropReason> {
@@ -203,27 +216,42 @@ pub fn find<A: Family, T: Tables + FamilyTables<A>>(
             Err(DropReason::BackendGone)
         };
     }
-    if parsed.flags.opens() && flow.is_forward() && is_closed(tables, hook, flow, key) {
-        return Ok(Judgement::Over);
+    if parsed.flags.opens() && flow.is_forward() {
+        return Ok(judge_syn(tables, hook, now, flow, key));
     }
     Ok(Judgement::Goes)
 }
 
-/// Whether a connection is over as its client sees it: the client said so, or was told.
+/// What a SYN says of the flow that is there. It is over if the client said so, or was told. If nobody
+/// ever answered, and half a second has gone since, another backend is tried: clients repeat their first
+/// SYN after a second.
 #[inline(always)]
-fn is_closed<A: Family, T: FamilyTables<A>>(
+fn judge_syn<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,
     hook: Hook,
+    now: u32,
     flow: FlowRef<A>,
     key: &FlowKey<A>,
-) -> bool {
+) -> Judgement {
     if flow.state() & (State::FIN | State::RST) != 0 {
-        return true;
+        return Judgement::Over;
     }
-    match tables.find(&reverse_key(hook, flow, key)) {
-        Some(reverse) if reverse.answers(key) => reverse.state() & State::RST != 0,
-        _ => true,
+    let state = match tables.find(&reverse_key(hook, flow, key)) {
+        Some(reverse) if reverse.answers(key) => reverse.state(),
+        _ => return Judgement::Over,
+    };
+    if state & State::RST != 0 {
+        return Judgement::Over;
     }
+    let waited = now.wrapping_sub(flow.last_seen()) >= tables.touch_interval() / 2;
+    if waited
+        && flow.generation == Generation::New
+        && state & State::REPLIED == 0
+        && flow.packets() < ATTEMPTS
+    {
+        return Judgement::Unanswered;
+    }
+    Judgement::Goes
 }
 
 /// The hook at which the replies of a flow are translated back.

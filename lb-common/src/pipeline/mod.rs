@@ -41,10 +41,12 @@ use crate::{
     addr::{Ipv4, Ipv6},
     hook::Hook,
     packet::Packet,
-    tables::FlowKey,
-    verdict::{DropReason, PassReason, Stage, Verdict},
+    tables::{FlowKey, FrontendKey},
+    verdict::{DropReason, Event, PassReason, Stage, Verdict},
     wire::{EtherType, Ethernet},
 };
+use begin::Begun;
+use choose::Before;
 use family::Part;
 use fate::{Fate, Interface};
 use flow::Judgement;
@@ -58,16 +60,23 @@ pub fn run<P: Packet, T: Tables>(
     now: u32,
 ) -> Result<Verdict, DropReason> {
     let mut outcome = first(packet, tables, hook, now);
-    match outcome {
-        Ok(Verdict::Later(Stage::Whole)) => outcome = whole(packet, tables, hook, now),
-        Ok(Verdict::Later(Stage::Errors)) => outcome = errors(packet, tables, hook, now),
-        _ => {}
+    // As often as the kernel allows.
+    for _ in 0..TAIL_CALLS {
+        outcome = match outcome {
+            Ok(Verdict::Later(Stage::Whole)) => whole(packet, tables, hook, now),
+            Ok(Verdict::Later(Stage::Begin)) => open(packet, tables, hook, now),
+            Ok(Verdict::Later(Stage::Errors)) => errors(packet, tables, hook, now),
+            Err(reason) if reason.notice().is_some() => {
+                return answer(packet, tables, now, reason);
+            }
+            outcome => return outcome,
+        };
     }
-    match outcome {
-        Err(reason) if reason.notice().is_some() => answer(packet, tables, now, reason),
-        outcome => outcome,
-    }
+    outcome
 }
+
+/// How often the kernel goes from one program to another.
+const TAIL_CALLS: u32 = 32;
 
 /// The first stage: established flows with ordinary headers, and what is none of ours. Counts what
 /// became of the packet, unless that is for a later stage to say.
@@ -87,7 +96,7 @@ pub fn first<P: Packet, T: Tables>(
     conclude::<P, T>(tables, outcome, &interface)
 }
 
-/// The second stage: the whole way. Counts what became of the packet.
+/// The second stage: all flows, and all headers. Counts what became of the packet.
 #[inline(always)]
 pub fn whole<P: Packet, T: Tables>(
     packet: &mut P,
@@ -99,6 +108,27 @@ pub fn whole<P: Packet, T: Tables>(
     let outcome = match ether_type(packet) {
         Some(EtherType::IPV4) => translate::<Ipv4, P, T>(packet, tables, hook, now, &mut interface),
         Some(EtherType::IPV6) => translate::<Ipv6, P, T>(packet, tables, hook, now, &mut interface),
+        _ => Ok(Fate::pass(PassReason::NotIp)),
+    };
+    conclude::<P, T>(tables, outcome, &interface)
+}
+
+/// The third stage: begins a flow. Counts what became of the packet.
+#[inline(always)]
+pub fn open<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+) -> Result<Verdict, DropReason> {
+    let mut interface = Interface::none();
+    let outcome = match ether_type(packet) {
+        Some(EtherType::IPV4) => {
+            begin_flow::<Ipv4, P, T>(packet, tables, hook, now, &mut interface)
+        }
+        Some(EtherType::IPV6) => {
+            begin_flow::<Ipv6, P, T>(packet, tables, hook, now, &mut interface)
+        }
         _ => Ok(Fate::pass(PassReason::NotIp)),
     };
     conclude::<P, T>(tables, outcome, &interface)
@@ -149,7 +179,9 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
         Err(Unparsed::Odd) if P::COMPLETE => return Ok(Fate::later(Stage::Whole)),
         Err(Unparsed::Icmp) if P::COMPLETE => return Ok(Fate::later(Stage::Errors)),
-        Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::pass(PassReason::Declined)),
+        Err(Unparsed::Odd | Unparsed::Icmp | Unparsed::Alone) => {
+            return Ok(Fate::pass(PassReason::Declined));
+        }
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
         let owned = ours::may_be_owned(tables, hook, &parsed);
@@ -178,6 +210,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let parsed: Parsed<A> = match parsed {
         Ok(parsed) => parsed,
         Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
+        Err(Unparsed::Alone) => return ours::leave_fragment::<A, P, T>(packet, tables, hook),
         Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::pass(PassReason::Protocol)),
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
@@ -185,32 +218,92 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     let mut found = None;
-    match flow::find(tables, hook, &parsed, &key, &mut found)? {
-        Judgement::Goes => {}
-        Judgement::Over if !P::COMPLETE => return Ok(Fate::pass(PassReason::Declined)),
-        judgement => {
-            let (client, _) = parsed.source();
-            if !hook.faces_clients() || !client.is_routable_source() {
-                return Ok(Fate::pass(PassReason::NotOurs));
-            }
-            let Some(choice) = choose::choose(tables, hook, now, &parsed)? else {
-                return ours::leave(tables, hook, &parsed);
-            };
-            if let Judgement::Over = judgement {
-                flow::forget(tables, hook, &key);
-            }
-            found = None;
-            begin::begin(packet, tables, hook, now, &parsed, &key, &choice, &mut found)?;
-            if found.is_some() {
-                affinity::remember(tables, now, client, &choice);
-            }
+    let judgement = flow::find(tables, hook, &parsed, now, &key, &mut found)?;
+    if judgement != Judgement::Goes {
+        if !P::COMPLETE && judgement != Judgement::None {
+            return Ok(Fate::pass(PassReason::Declined));
         }
+        let ((client, _), (address, port)) = (parsed.source(), parsed.destination());
+        if !hook.faces_clients() || !client.is_routable_source() {
+            return Ok(Fate::pass(PassReason::NotOurs));
+        }
+        let frontend = FrontendKey::new(address, port, parsed.l4.protocol());
+        if tables.frontend(&frontend).is_none() {
+            return ours::leave(tables, hook, &parsed);
+        }
+        return Ok(Fate::later(Stage::Begin));
     }
     let Some(flow) = found else {
         return Ok(Fate::pass(PassReason::Declined));
     };
     parse::remember_first(tables, hook, now, &parsed);
     carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
+}
+
+/// Begins a flow for a packet that is a service's and has none, or none that goes on.
+#[inline(always)]
+fn begin_flow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+    interface: &mut Interface,
+) -> Result<Fate, DropReason> {
+    // That it is parsed is known: the stage before did.
+    let Ok(parsed) = parse::<A, P, T>(packet, tables, hook, now) else {
+        return Ok(Fate::pass(PassReason::Declined));
+    };
+    let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
+    let mut found = None;
+    let judgement = flow::find(tables, hook, &parsed, now, &key, &mut found)?;
+    let before = match (judgement, found) {
+        // Another CPU has begun it meanwhile.
+        (Judgement::Goes, _) => return Ok(Fate::later(Stage::Whole)),
+        (Judgement::Unanswered, Some(flow)) => {
+            Before { backend: flow.backend(), attempt: flow.packets() + 1 }
+        }
+        _ => Before::none(),
+    };
+    let Some(choice) = choose::choose(tables, hook, now, &parsed, before)? else {
+        return ours::leave(tables, hook, &parsed);
+    };
+    if before.attempt != 0 {
+        if choice.backend == before.backend {
+            // There is no other: it is asked again, and nobody looks for one any more.
+            if let Some(flow) = found {
+                flow.give_up_trying();
+            }
+            return Ok(Fate::later(Stage::Whole));
+        }
+        tables.count_unanswered(before.backend.id);
+        tables.count(Event::AnotherTried as u32);
+    }
+    if judgement != Judgement::None {
+        flow::forget(tables, hook, &key);
+    }
+    let mut begun = None;
+    begin::begin(packet, tables, hook, now, &parsed, &key, &choice, &mut begun)?;
+    let (client, _) = parsed.source();
+    match begun {
+        Some(Begun::Fresh(flow)) => {
+            affinity::remember(tables, now, client, &choice);
+            parse::remember_first(tables, hook, now, &parsed);
+            carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
+        }
+        Some(Begun::Elsewhere) => Ok(Fate::later(Stage::Whole)),
+        None => Ok(Fate::pass(PassReason::Declined)),
+    }
+}
+
+/// Reads the headers as far as this hook goes.
+#[inline(always)]
+fn parse<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+) -> Result<Parsed<A>, Unparsed> {
+    if P::COMPLETE { parse::whole(packet, tables, hook, now) } else { parse::ordinary(packet) }
 }
 
 /// Does to a packet what its flow says.
@@ -241,7 +334,7 @@ fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     rewrite::rewrite(packet, hook, parsed, flow, fate)?;
     // Last, because a flow that graduates leaves the entry that the handle points to. What was said is
     // said by first fragments.
-    if parsed.part != Part::Later {
+    if parsed.part != Part::LATER {
         flow::note(tables, hook, parsed, key, flow);
     }
     Ok(fate)

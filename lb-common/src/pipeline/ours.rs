@@ -1,8 +1,8 @@
 //! Whether a packet can be a service's at all, by its ports: ordinary traffic leaves here without
 //! one hash lookup. And what is to be done with one that has only a Service's address.
 
-use super::{Fate, ServiceTables, Tables, parse::Parsed};
-use crate::{addr::Address, hook::Hook, tables::AddressOwner, verdict::DropReason};
+use super::{Family, Fate, ServiceTables, Tables, parse::Parsed};
+use crate::{addr::Address, hook::Hook, packet::Packet, tables::AddressOwner, verdict::DropReason};
 
 /// Whether a packet may belong to a flow or a frontend.
 ///
@@ -49,11 +49,40 @@ pub fn leave<A: Address, T: ServiceTables<A>>(
     let (address, _) = parsed.destination();
     let in_range = tables.is_in_service_range(address);
     let owner = tables.owner(address);
-    if owner == AddressOwner::Service as u32 {
+    if is_services(owner) {
         Err(DropReason::UnknownPort)
     } else if owner == 0 && in_range {
         Err(DropReason::UnallocatedAddress)
     } else {
         passes
     }
+}
+
+/// What becomes of a fragment whose first was not seen: one to a Service's address can be nobody else's,
+/// and would go astray.
+#[inline(always)]
+pub fn leave_fragment<A: Family, P: Packet, T: ServiceTables<A>>(
+    packet: &P,
+    tables: &T,
+    hook: Hook,
+) -> Result<Fate, DropReason> {
+    let Some((_, address)) = A::addresses(packet) else {
+        return Ok(Fate::PassNotIp);
+    };
+    if hook.faces_clients() && tables.may_be_owned(address) && is_services(tables.owner(address)) {
+        return Err(DropReason::FragmentAlone);
+    }
+    Ok(Fate::PassFragment)
+}
+
+/// Whether this is the number of a Service as an address's owner.
+#[inline(always)]
+const fn is_services(owner: u32) -> bool {
+    owner == AddressOwner::Service as u32 || owner == AddressOwner::Answering as u32
+}
+
+/// Whether an address is a Service's that has endpoints.
+#[inline(always)]
+pub fn answers<A: Address, T: ServiceTables<A>>(tables: &T, address: A) -> bool {
+    tables.may_be_owned(address) && tables.owner(address) == AddressOwner::Answering as u32
 }

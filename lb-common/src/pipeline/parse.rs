@@ -99,6 +99,8 @@ pub enum Unparsed {
     Odd,
     /// It is ICMP, and may be about one that has.
     Icmp,
+    /// It is a fragment whose first was not seen.
+    Alone,
 }
 
 /// Reads headers as nearly all packets have them: IP, then TCP or UDP. A packet that is cut short is
@@ -118,29 +120,46 @@ pub fn whole<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     now: u32,
 ) -> Result<Parsed<A>, Unparsed> {
     let ip = settled(packet, A::read_whole(packet)?)?;
-    let Part::Later = ip.part else {
-        return read_transport(packet, ip);
-    };
+    if ip.part != Part::LATER {
+        return Ok(one_way(packet, read_transport(packet, ip)?));
+    }
     let key = fragment_key(hook, &ip);
-    let first = tables.fragmented(&key).ok_or(Unparsed::Pass(PassReason::Fragment))?;
+    let first = tables.fragmented(&key).ok_or(Unparsed::Alone)?;
     let limit = tables.touch_interval().wrapping_mul(Fragmented::SECONDS);
     #[expect(clippy::cast_possible_truncation, reason = "it was eight bits")]
     let protocol = Protocol(first.protocol as u8);
     let (Some(l4), true) = (L4::of(protocol), now.wrapping_sub(first.seen) < limit) else {
-        return Err(Unparsed::Pass(PassReason::Fragment));
+        return Err(Unparsed::Alone);
     };
     let mut parsed = Parsed::of(ip);
     parsed.l4 = l4;
     parsed.source_port = first.source_port;
     parsed.destination_port = first.destination_port;
-    Ok(parsed)
+    Ok(one_way(packet, parsed))
+}
+
+/// The same, as if all packets were of one kind up to here; see [`Packet::settle`].
+#[inline(always)]
+fn one_way<A: Copy, P: Packet>(packet: &P, parsed: Parsed<A>) -> Parsed<A> {
+    let flags = u32::from(parsed.flags.0) | parsed.l4_header_len << 8;
+    let Settled(part, l4, flags) =
+        packet.settle(Settled(parsed.part.number(), parsed.l4 as u32, flags));
+    #[expect(clippy::cast_possible_truncation, reason = "it was eight bits")]
+    let control = TcpFlags(flags as u8);
+    Parsed {
+        part: Part::from_number(part),
+        l4: L4::from_number(l4),
+        flags: control,
+        l4_header_len: flags >> 8,
+        ..parsed
+    }
 }
 
 /// The same without asking anybody: later fragments have no ports.
 #[inline(always)]
 pub fn alone<A: Family, P: Packet>(packet: &P) -> Option<Parsed<A>> {
     let ip = settled(packet, A::read_whole(packet).ok()?).ok()?;
-    if let Part::Later = ip.part {
+    if ip.part == Part::LATER {
         return None;
     }
     read_transport(packet, ip).ok()
@@ -149,26 +168,20 @@ pub fn alone<A: Family, P: Packet>(packet: &P) -> Option<Parsed<A>> {
 /// The same, as if it had come by one way only.
 #[inline(always)]
 fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Ip<A>, Unparsed> {
-    let part = match ip.part {
-        Part::Whole => 0,
-        Part::First => 1,
-        Part::Later => 2,
-    };
     #[expect(clippy::cast_possible_truncation, reason = "the walk is shorter")]
     let at = ip.l4_at as u32 & LONGEST_WALK | u32::from(ip.l4_len) << 16;
-    let Settled(at, identification, kinds) =
-        packet.settle(Settled(at, ip.identification, part | u32::from(ip.l4.protocol().0) << 8));
+    let Settled(at, identification, kinds) = packet.settle(Settled(
+        at,
+        ip.identification,
+        ip.part.number() | u32::from(ip.l4.protocol().0) << 8,
+    ));
     #[expect(clippy::cast_possible_truncation, reason = "as they were put together")]
     let (l4_len, protocol) = ((at >> 16) as u16, Protocol((kinds >> 8) as u8));
     Ok(Ip {
         l4: L4::of(protocol).ok_or(Unparsed::Pass(PassReason::Protocol))?,
         l4_at: (at & LONGEST_WALK) as usize,
         l4_len,
-        part: match kinds & 0xff {
-            0 => Part::Whole,
-            1 => Part::First,
-            _ => Part::Later,
-        },
+        part: Part::from_number(kinds & 0xff),
         identification,
         ..ip
     })
@@ -185,7 +198,7 @@ pub fn remember_first<A: Family, T: FamilyTables<A>>(
     now: u32,
     parsed: &Parsed<A>,
 ) {
-    if let Part::First = parsed.part {
+    if parsed.part == Part::FIRST {
         let key = FragmentKey {
             source: parsed.source,
             destination: parsed.destination,

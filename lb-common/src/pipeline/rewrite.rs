@@ -34,7 +34,7 @@ pub fn rewrite<A: Family, P: Packet>(
             forwarded: !matches!(fate, Fate::Stack | Fate::Switch),
         },
     )?;
-    if let Part::Later = parsed.part {
+    if parsed.part == Part::LATER {
         return Ok(());
     }
     packet.change_l4(

@@ -40,8 +40,10 @@ pub trait Tables: FamilyTables<Ipv4> + FamilyTables<Ipv6> {
     fn count(&self, counter: u32);
     /// Counts a translated packet of a service, and its length.
     fn count_service(&self, service: u32, bytes: u32);
-    /// Counts a flow of a service.
-    fn count_flow(&self, service: u32);
+    /// Counts a flow of a service, and of its backend.
+    fn count_flow(&self, service: u32, backend: u32);
+    /// Counts that another backend was tried instead of this one.
+    fn count_unanswered(&self, backend: u32);
 }
 
 /// How a claim on a flow's key ended.

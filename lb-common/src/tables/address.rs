@@ -13,6 +13,8 @@ pub enum AddressOwner {
     Service = 1,
     /// The node's own, or another proxy's: it is left alone.
     Other = 2,
+    /// A Service's that has endpoints, and nothing else's.
+    Answering = 3,
 }
 
 /// The bits that tell ordinary traffic from a Service's without a lookup: addresses by their mix.

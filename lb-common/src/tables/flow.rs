@@ -62,7 +62,8 @@ pub struct Flow<A> {
     pub emit: u8,
     /// Bits of [`State`].
     pub state: u8,
-    /// Forward half: packets since the first reply, up to what graduation asks for.
+    /// Forward half: packets since the first reply, up to what graduation asks for; of TCP, how many
+    /// backends did not answer the first SYN.
     pub packets: u8,
     /// Where its packets leave, if they don't take the kernel's stack.
     pub egress: Egress,

@@ -16,7 +16,7 @@ mod service;
 
 pub use address::{AddressOwner, AddressSet, SourceRangeKey};
 pub use affinity::{AffinityKey, AffinityRule, Endpoint, EndpointKey, Remembered};
-pub use backend::{Backend, BackendRef};
+pub use backend::{Backend, BackendCounters, BackendRef};
 pub use config::{AddressRange, Config, PortSet, SnatPorts};
 pub use device::{Device, DeviceRole};
 pub use flow::{Draft, Egress, Emit, Flow, FlowKey, Half, State};

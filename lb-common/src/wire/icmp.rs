@@ -62,6 +62,12 @@ impl Icmp {
         IcmpKind { kind, code }
     }
 
+    /// Sets type and code; the checksum is the caller's.
+    #[inline(always)]
+    pub fn set_kind(&mut self, kind: IcmpKind) {
+        self.kind.set(kind.to_wire());
+    }
+
     /// Checksum as it lies in memory.
     #[inline(always)]
     pub fn checksum(&self) -> u16 {

@@ -63,11 +63,12 @@ impl Protocol {
 
 /// The transports that are translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum L4 {
     /// Transmission Control Protocol.
-    Tcp,
+    Tcp = 0,
     /// User Datagram Protocol.
-    Udp,
+    Udp = 1,
 }
 
 impl L4 {
@@ -79,6 +80,12 @@ impl L4 {
             Protocol::UDP => Some(Self::Udp),
             _ => None,
         }
+    }
+
+    /// From the number of the variant, without a branch for each.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        if number & 1 == 0 { Self::Tcp } else { Self::Udp }
     }
 
     /// Its protocol number.

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use lb_common::{
-    verdict::{Event, PassReason, Verdict},
+    tables::AddressOwner,
+    verdict::{Answer, Event, PassReason, Verdict},
     wire::L4,
 };
 use lb_tests::{
@@ -225,4 +226,39 @@ fn xdp_leaves_errors_to_tc() {
         let declined = Verdict::Pass(PassReason::Declined);
         world.send(XDP, &packet).is(Ok(declined), &packet, &[]);
     });
+}
+
+#[test]
+fn an_echo_request_to_a_service_with_endpoints_is_answered_at_once() {
+    for family in Family::BOTH {
+        let (request, reply) = match family {
+            Family::V4 => ([8, 0], [0, 0]),
+            Family::V6 => ([128, 0], [129, 0]),
+        };
+        for (client, at) in [(OUTSIDE, UPLINK_IN), (POD, POD_IN)] {
+            let mut world = World::new(&[LOCAL]);
+            let service = Front::Cluster.socket(family).ip();
+            let packet = Packet::new(family)
+                .macs(client.mac, NODE1.mac)
+                .dont_fragment(true)
+                .ttl(3)
+                .addresses(client.ip(family), service);
+            let ping = packet.clone().icmp(request, [0, 7, 0, 1], b"how are you?!");
+            let passes = Ok(Verdict::Pass(PassReason::Protocol));
+            world.send(at, &ping).is(passes, &ping, &[]);
+            world.own(service, AddressOwner::Service);
+            world.send(at, &ping).is(passes, &ping, &[]);
+            world.own(service, AddressOwner::Answering);
+            let pong = packet
+                .macs(NODE1.mac, client.mac)
+                .ttl(64)
+                .addresses(service, client.ip(family))
+                .icmp(reply, [0, 7, 0, 1], b"how are you?!");
+            world.send(at, &ping).is(Ok(Verdict::Answer(Answer::Echo)), &pong, &[]);
+            // What leaves is not judged, nor what is a reply.
+            world.send(UPLINK_OUT, &ping).is(passes, &ping, &[]);
+            let unasked = ping.icmp(reply, [0, 7, 0, 1], b"fine");
+            world.send(at, &unasked).is(passes, &unasked, &[]);
+        }
+    }
 }

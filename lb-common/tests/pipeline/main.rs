@@ -26,5 +26,6 @@ mod remote;
 mod selection;
 mod strays;
 mod traffic;
+mod unanswered;
 mod world;
 mod xdp;

@@ -1,8 +1,8 @@
 //! Headers that are out of the ordinary, and fragments: translated like the others, by TC.
 
 use lb_common::{
-    tables::Fragmented,
-    verdict::{Event, PassReason, Verdict},
+    tables::{AddressOwner, Fragmented},
+    verdict::{DropReason, Event, PassReason, Verdict},
     wire::L4,
 };
 use lb_tests::{
@@ -207,4 +207,24 @@ fn a_packet_that_is_all_in_its_first_fragment_is_whole() {
     let mut frame = request(Family::V4, L4::Tcp, OUTSIDE, Front::Node).build();
     frame[20] |= 0x80;
     assert_eq!(world.send_frame(UPLINK_IN, frame).outcome, Ok(Verdict::Stack));
+}
+
+/// At a Service's address it can be nobody else's, and nobody there would answer.
+#[test]
+fn a_fragment_to_a_service_whose_first_was_not_seen_is_dropped() {
+    each(|family, l4| {
+        let mut world = World::new(&[LOCAL]);
+        let packet = request(family, l4, OUTSIDE, Front::Cluster);
+        let [_, second, _] = fragments(&packet);
+        world.send(UPLINK_IN, &second).is(Ok(FRAGMENT), &second, &[]);
+        for owner in [AddressOwner::Service, AddressOwner::Answering] {
+            world.own(Front::Cluster.socket(family).ip(), owner);
+            for at in [UPLINK_IN, POD_IN] {
+                world.send(at, &second).is(Err(DropReason::FragmentAlone), &second, &[]);
+            }
+            world.send(UPLINK_OUT, &second).is(Ok(FRAGMENT), &second, &[]);
+        }
+        world.own(Front::Cluster.socket(family).ip(), AddressOwner::Other);
+        world.send(UPLINK_IN, &second).is(Ok(FRAGMENT), &second, &[]);
+    });
 }

@@ -203,8 +203,12 @@ impl Tables for Raced<'_> {
         self.tables.count_service(service, bytes);
     }
 
-    fn count_flow(&self, service: u32) {
-        self.tables.count_flow(service);
+    fn count_flow(&self, service: u32, backend: u32) {
+        self.tables.count_flow(service, backend);
+    }
+
+    fn count_unanswered(&self, backend: u32) {
+        self.tables.count_unanswered(backend);
     }
 }
 

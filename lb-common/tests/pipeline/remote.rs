@@ -165,7 +165,8 @@ fn one_packet_of_all_flows_asks_for_a_neighbour() {
             assert_eq!(asks.outcome, Ok(Verdict::Resolve(UPLINK)));
             world.now += world.tables.config.touch_interval - 1;
             for question in &questions[1..] {
-                assert_eq!(world.send(at, question).outcome, Ok(Verdict::Transmit(UPLINK)));
+                let next = carrying(question.clone(), l4, flags::ACK);
+                assert_eq!(world.send(at, &next).outcome, Ok(Verdict::Transmit(UPLINK)));
             }
         }
     });

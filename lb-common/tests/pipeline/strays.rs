@@ -26,9 +26,9 @@ fn world() -> World {
     let mut world = World::new(&[LOCAL]);
     for family in Family::BOTH {
         for front in [Front::Cluster, Front::OtherCluster] {
-            own(&mut world, front.socket(family).ip(), AddressOwner::Service);
+            world.own(front.socket(family).ip(), AddressOwner::Service);
         }
-        own(&mut world, NODE1.ip(family), AddressOwner::Other);
+        world.own(NODE1.ip(family), AddressOwner::Other);
     }
     world.tables.config.service_range_v4 =
         AddressRange { base: v4(cast::SERVICE_NETWORK_V4.0), mask: v4([255, 255, 0, 0].into()) };
@@ -40,13 +40,6 @@ fn world() -> World {
 
 fn v4(address: Ipv4Addr) -> Ipv4 {
     address.into()
-}
-
-fn own(world: &mut World, address: IpAddr, owner: AddressOwner) {
-    match address {
-        IpAddr::V4(ip) => drop(world.tables.v4.owners.insert(ip.into(), owner as u32)),
-        IpAddr::V6(ip) => drop(world.tables.v6.owners.insert(Ipv6::from(ip), owner as u32)),
-    }
 }
 
 /// From the outside to an address and port.
@@ -117,7 +110,7 @@ fn the_nodes_own_addresses_and_those_of_another_proxy_pass_in_the_range_too() {
     each(|family, l4| {
         let mut world = world();
         let others = cast::service(family, 78);
-        own(&mut world, others, AddressOwner::Other);
+        world.own(others, AddressOwner::Other);
         for address in [NODE1.ip(family), others] {
             for port in [80, 81] {
                 let packet = to(family, l4, address, port);

@@ -11,8 +11,8 @@ use lb_common::{
     host::HostTables,
     pipeline::Route,
     tables::{
-        Backend, BackendRef, Device, DeviceRole, Egress, Frontend, FrontendKey, Selection, Service,
-        SnatPorts,
+        AddressOwner, Backend, BackendRef, Device, DeviceRole, Egress, Frontend, FrontendKey,
+        Selection, Service, SnatPorts,
     },
     wire::{L4, MacPair},
 };
@@ -166,6 +166,14 @@ impl World {
     pub fn set_generation(&mut self, host: Host, family: Family, l4: L4, generation: u32) {
         let id = self.backend(host, family, l4).id;
         self.tables.backends.get_mut(&id).unwrap().generation = generation;
+    }
+
+    /// Says whose an address is.
+    pub fn own(&mut self, address: IpAddr, owner: AddressOwner) {
+        match address {
+            IpAddr::V4(ip) => drop(self.tables.v4.owners.insert(ip.into(), owner as u32)),
+            IpAddr::V6(ip) => drop(self.tables.v6.owners.insert(Ipv6::from(ip), owner as u32)),
+        }
     }
 
     /// What the routing table says of a host: by its own interface if it is a pod here, else by the

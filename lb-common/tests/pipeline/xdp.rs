@@ -164,7 +164,8 @@ fn a_flow_through_the_stack_is_touched_by_xdp_itself() {
         let packet = request(family, l4, OUTSIDE, Front::Node);
         world.send(XDP, &packet);
         world.now += world.tables.config.touch_interval;
-        assert_eq!(world.send(XDP, &packet).outcome, Ok(Verdict::Stack));
+        let next = carrying(packet, l4, flags::ACK);
+        assert_eq!(world.send(XDP, &next).outcome, Ok(Verdict::Stack));
         let forward = world.half(family, lb_common::tables::Half::Forward);
         assert_eq!(forward.last_seen, world.now);
     });

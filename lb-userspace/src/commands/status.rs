@@ -66,6 +66,7 @@ struct ServiceReport {
     name: Option<ServiceState>,
     frontends: Vec<String>,
     backends: Vec<String>,
+    backend_counters: Vec<BackendReport>,
     /// How many slots there are in all; 0: nobody answers.
     slots: u32,
     /// What clients are given, by the kind of address and client.
@@ -74,6 +75,15 @@ struct ServiceReport {
     packets: u64,
     bytes: u64,
     flows: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct BackendReport {
+    backend: String,
+    /// Flows that were begun with it.
+    flows: u64,
+    /// Connections that went elsewhere because it did not answer their first SYN.
+    unanswered: u64,
 }
 
 /// Entries, two for each connection.
@@ -216,7 +226,7 @@ impl Report {
                 name(|name| &name.port),
                 name(|name| &name.protocol),
                 service.frontends.join("\n"),
-                service.backends.join("\n"),
+                lines(service.backend_counters.iter().map(BackendReport::line)),
                 service.rules.lines(service.slots).join("\n"),
             ]
             .map(Cell::new)
@@ -250,11 +260,24 @@ impl ServiceReport {
         let counters = tables.service_counters(id)?;
         let frontends = found.frontends.keys().map(ToString::to_string).collect();
         let backends = found.backends.iter().map(|one| one.key.to_string()).collect();
+        let backend_counters = found
+            .backends
+            .iter()
+            .map(|one| {
+                let counters = tables.backend_counters(one.reference.id)?;
+                Ok(BackendReport {
+                    backend: one.key.to_string(),
+                    flows: counters.flows,
+                    unanswered: counters.unanswered,
+                })
+            })
+            .collect::<Result<_>>()?;
         Ok(Self {
             id,
             name: name.cloned(),
             frontends,
             backends,
+            backend_counters,
             slots: found.line.all.len(),
             rules: Rules::of(found, source_ranges),
             packets: counters.packets,
@@ -262,6 +285,20 @@ impl ServiceReport {
             flows: counters.flows,
         })
     }
+}
+
+impl BackendReport {
+    /// What people are shown of it.
+    fn line(&self) -> String {
+        if self.unanswered == 0 {
+            return self.backend.clone();
+        }
+        format!("{} ({} not answered)", self.backend, self.unanswered)
+    }
+}
+
+fn lines(all: impl Iterator<Item = String>) -> String {
+    all.collect::<Vec<_>>().join("\n")
 }
 
 impl FlowReport {

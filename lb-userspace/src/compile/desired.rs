@@ -24,6 +24,8 @@ pub struct Desired {
 pub enum AddressOwner {
     /// A Service's, and nothing else's.
     Service,
+    /// A Service's that has endpoints: echo requests are answered there.
+    Answering,
     /// The node's own, or that of a Service which another proxy serves.
     Other,
 }

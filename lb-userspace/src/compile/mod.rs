@@ -42,9 +42,17 @@ pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
         }
     }
     let conflicts = frontends::deal_out(&mut lines, model, node);
+    let mut addresses = frontends::owners(model, node);
+    for line in lines.iter().filter(|line| !line.desired.all.slots.is_empty()) {
+        for frontend in line.desired.frontends.keys() {
+            if let Some(owner @ AddressOwner::Service) = addresses.get_mut(&frontend.address) {
+                *owner = AddressOwner::Answering;
+            }
+        }
+    }
     Desired {
         services: lines.into_iter().map(|line| (line.key, line.desired)).collect(),
-        addresses: frontends::owners(model, node),
+        addresses,
         conflicts,
     }
 }

@@ -14,7 +14,7 @@ use super::{DataplaneError, Pins};
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 31] = [
+pub const MAPS: [&str; 32] = [
     "ADDRESSES_V4",
     "ADDRESSES_V6",
     "ADDRESS_BITS",
@@ -23,6 +23,7 @@ pub const MAPS: [&str; 31] = [
     "ANSWERS",
     "BACKENDS",
     "BACKEND_PORTS",
+    "BACKEND_STATS",
     "CONFIG",
     "COUNTERS",
     "DEVICES",
@@ -99,8 +100,11 @@ pub struct Programs {
 
 impl Programs {
     /// Names of the programs, as the kernel shows them.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 16] = [
         "lb_xdp_all",
+        "lb_xdp_begin",
+        "lb_uplink_begin",
+        "lb_pod_begin",
         "lb_uplink_in_all",
         "lb_uplink_out_all",
         "lb_pod_in_all",
@@ -124,6 +128,7 @@ impl Programs {
             ("AFFINITY_V4", sizes.clients),
             ("AFFINITY_V6", sizes.clients),
             ("BACKENDS", sizes.backends),
+            ("BACKEND_STATS", sizes.backends),
             ("DEVICES", sizes.devices),
             ("ENDPOINTS", sizes.backends),
             ("FLOWS_V4", sizes.flows),
@@ -165,6 +170,9 @@ impl Programs {
         let every = |stage, name| Hook::ALL.map(|hook| ("STAGES", stage, hook, name));
         let whole = [
             ("STAGES_XDP", Stage::Whole, Hook::UplinkIn, "lb_xdp_all"),
+            ("STAGES_XDP", Stage::Begin, Hook::UplinkIn, "lb_xdp_begin"),
+            ("STAGES", Stage::Begin, Hook::UplinkIn, "lb_uplink_begin"),
+            ("STAGES", Stage::Begin, Hook::WorkloadIn, "lb_pod_begin"),
             ("STAGES", Stage::Whole, Hook::UplinkIn, "lb_uplink_in_all"),
             ("STAGES", Stage::Whole, Hook::UplinkOut, "lb_uplink_out_all"),
             ("STAGES", Stage::Whole, Hook::WorkloadIn, "lb_pod_in_all"),

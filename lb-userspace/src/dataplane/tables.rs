@@ -7,9 +7,9 @@ use lb_common::{
     addr::{Ipv4, Ipv6},
     hash,
     tables::{
-        AddressRange, AffinityKey, Backend, BackendRef, Config, Device, Endpoint, EndpointKey,
-        Flow, FlowKey, Frontend, FrontendKey, PortSet, Remembered, Service, ServiceCounters,
-        SnatPorts, SourceRangeKey,
+        AddressRange, AffinityKey, Backend, BackendCounters, BackendRef, Config, Device, Endpoint,
+        EndpointKey, Flow, FlowKey, Frontend, FrontendKey, PortSet, Remembered, Service,
+        ServiceCounters, SnatPorts, SourceRangeKey,
     },
     verdict::COUNTERS,
 };
@@ -58,8 +58,9 @@ pub struct Tables {
     pub flows_v6: HashTable<FlowKey<Ipv6>, Flow<Ipv6>>,
     counters: PerCpuArray<MapData, PodU64>,
     service_stats: PerCpuArray<MapData, PodCounters>,
-    /// What nothing was counted looks like in `service_stats`: the words of all CPUs.
-    no_counters: Vec<u64>,
+    backend_stats: PerCpuArray<MapData, PodBackendCounters>,
+    /// How many CPUs count.
+    cpus: usize,
 }
 
 /// aya asks for its own marker on map values; these are the two that go through it.
@@ -73,8 +74,14 @@ struct PodCounters(ServiceCounters);
 
 // SAFETY: plain data without padding.
 unsafe impl aya::Pod for PodU64 {}
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+struct PodBackendCounters(BackendCounters);
+
 // SAFETY: plain data without padding, `bytemuck::Pod` itself.
 unsafe impl aya::Pod for PodCounters {}
+// SAFETY: plain data without padding, `bytemuck::Pod` itself.
+unsafe impl aya::Pod for PodBackendCounters {}
 
 /// What the control program tells the programs beside the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +173,8 @@ impl Tables {
             flows_v6: table(pins, "FLOWS_V6")?,
             counters: per_cpu(pins, "COUNTERS")?,
             service_stats: per_cpu(pins, "SERVICE_STATS")?,
-            no_counters: vec![0; cpus * size_of::<ServiceCounters>() / size_of::<u64>()],
+            backend_stats: per_cpu(pins, "BACKEND_STATS")?,
+            cpus,
         })
     }
 
@@ -263,13 +271,40 @@ impl Tables {
         }))
     }
 
+    /// What was counted for a backend, summed over the CPUs.
+    pub fn backend_counters(&self, id: u32) -> Result<BackendCounters, DataplaneError> {
+        let values = self.backend_stats.get(&id, 0).map_err(|source| DataplaneError::Map {
+            map: "BACKEND_STATS",
+            source: Some(Box::new(source)),
+        })?;
+        Ok(values.iter().fold(BackendCounters::default(), |sum, PodBackendCounters(one)| {
+            BackendCounters {
+                flows: sum.flows + one.flows,
+                unanswered: sum.unanswered + one.unanswered,
+            }
+        }))
+    }
+
     /// Sets what was counted for a service back to nothing.
-    pub(super) fn reset_service_counters(&mut self, service: u32) -> Result<(), DataplaneError> {
-        batch::update_per_cpu(self.service_stats.map().fd().as_fd(), service, &self.no_counters)
-            .map_err(|source| DataplaneError::MapOperation {
-                action: "write to",
-                map: "SERVICE_STATS",
-                source,
-            })
+    pub(super) fn reset_service_counters(&self, service: u32) -> Result<(), DataplaneError> {
+        let words = size_of::<ServiceCounters>() / size_of::<u64>();
+        self.reset("SERVICE_STATS", self.service_stats.map(), service, words)
+    }
+
+    /// Sets what was counted for a backend back to nothing.
+    pub(super) fn reset_backend_counters(&self, id: u32) -> Result<(), DataplaneError> {
+        let words = size_of::<BackendCounters>() / size_of::<u64>();
+        self.reset("BACKEND_STATS", self.backend_stats.map(), id, words)
+    }
+
+    fn reset(
+        &self,
+        map: &'static str,
+        data: &MapData,
+        at: u32,
+        words: usize,
+    ) -> Result<(), DataplaneError> {
+        batch::update_per_cpu(data.fd().as_fd(), at, &vec![0; self.cpus * words])
+            .map_err(|source| DataplaneError::MapOperation { action: "write to", map, source })
     }
 }

@@ -20,7 +20,7 @@ use std::{
 
 use lb_common::{
     addr::{Ipv6, Port},
-    tables::{self, Backend, BackendRef, Endpoint, EndpointKey},
+    tables::{self, Backend, BackendCounters, BackendRef, Endpoint, EndpointKey},
 };
 
 use super::{DataplaneError, FoundService, Tables, areas::Areas, batch, ids::Ids};
@@ -267,6 +267,10 @@ impl Writer {
         self.generation = self.generation.wrapping_add(1).max(1);
         let reference = BackendRef { id, generation: self.generation };
         self.backend_ports.add(&tables.backend_ports, backend.port);
+        // Who had the id before may have left something.
+        if tables.backend_counters(id)? != BackendCounters::default() {
+            tables.reset_backend_counters(id)?;
+        }
         tables.backends.store(
             id,
             &Backend {

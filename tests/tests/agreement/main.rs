@@ -28,7 +28,7 @@ const ROUND: u32 = 1_000;
 
 /// What random packets over these tables don't bring about: tables that are full, a node that doesn't
 /// forward, a header that can be read and not written, and so many flows that ports get scarce.
-const NOT_EXPECTED: [u32; 9] = [
+const NOT_EXPECTED: [u32; 10] = [
     DropReason::SourcePortsExhausted as u32,
     DropReason::FlowTableFull as u32,
     DropReason::ForwardingOff as u32,
@@ -37,6 +37,7 @@ const NOT_EXPECTED: [u32; 9] = [
     Event::PortSearchLong as u32,
     Event::AnswerLimited as u32,
     DropReason::NoStage as u32,
+    Event::AnotherTried as u32,
     Verdict::Switch.counter(),
 ];
 

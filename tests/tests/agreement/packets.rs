@@ -154,7 +154,7 @@ fn content() -> BoxedStrategy<Content> {
     let flags = select(vec![SYN, SYN_ACK, SYN_ACK, ACK, ACK, ACK, PSH | ACK, FIN | ACK, RST]);
     let ttl = prop_oneof![15 => Just(64_u8), 1 => 0..3_u8];
     let payload = prop_oneof![15 => 0..32_usize, 1 => 1_400..1_500_usize];
-    let kinds = select(vec![[3, 3], [3, 4], [11, 0], [1, 4], [2, 0], [5, 0], [128, 0]]);
+    let kinds = select(vec![[3, 3], [3, 4], [11, 0], [1, 4], [2, 0], [5, 0], [8, 0], [128, 0]]);
     let shape = prop_oneof![
         20 => Just(Shape::Whole),
         1 => (select(vec![0, 0, 2]), 0..8_u32).prop_map(|(at, id)| Shape::Fragment(at, id)),

@@ -30,7 +30,10 @@ pub fn desired(hosts: impl Fn(Backend) -> Vec<Host>) -> Desired {
                     (Front::Node.socket(family, backend), FrontendKind::NodePort),
                 ]);
                 let cluster_ip = Front::Cluster.socket(family, backend).ip();
-                desired.addresses.insert(cluster_ip, AddressOwner::Service);
+                let has_endpoints = !hosts(backend).is_empty();
+                let owner =
+                    if has_endpoints { AddressOwner::Answering } else { AddressOwner::Service };
+                desired.addresses.insert(cluster_ip, owner);
                 let service = service(frontends, family, l4, &hosts(backend));
                 desired.services.insert(key, service);
             }

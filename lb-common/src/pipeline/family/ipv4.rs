@@ -20,6 +20,7 @@ impl Family for Ipv4 {
     const ICMP_HAS_PSEUDO_HEADER: bool = false;
     const PORT_UNREACHABLE: IcmpKind = IcmpKind::new(3, 3);
     const TIME_EXCEEDED: IcmpKind = IcmpKind::new(11, 0);
+    const ECHO: (IcmpKind, IcmpKind) = (IcmpKind::new(8, 0), IcmpKind::new(0, 0));
     const TOO_BIG: IcmpKind = IcmpKind::new(3, 4);
 
     #[inline(always)]
@@ -55,6 +56,12 @@ impl Family for Ipv4 {
             header.decrement_ttl();
         }
         Ok(())
+    }
+
+    #[inline(always)]
+    fn addresses<P: Packet>(packet: &P) -> Option<(Self, Self)> {
+        let header = packet.header::<Ipv4Header>(L3_AT)?;
+        Some((header.source(), header.destination()))
     }
 
     #[inline(always)]
@@ -130,7 +137,7 @@ impl Ipv4Header {
             #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
             l4_len: self.total_len().saturating_sub(header_len as u16),
             ttl: self.ttl(),
-            part: Part::Whole,
+            part: Part::WHOLE,
             identification: 0,
         })
     }

@@ -20,6 +20,7 @@ impl Family for Ipv6 {
     const ICMP_HAS_PSEUDO_HEADER: bool = true;
     const PORT_UNREACHABLE: IcmpKind = IcmpKind::new(1, 4);
     const TIME_EXCEEDED: IcmpKind = IcmpKind::new(3, 0);
+    const ECHO: (IcmpKind, IcmpKind) = (IcmpKind::new(128, 0), IcmpKind::new(129, 0));
     const TOO_BIG: IcmpKind = IcmpKind::new(2, 0);
 
     #[inline(always)]
@@ -71,7 +72,7 @@ impl Family for Ipv6 {
             #[expect(clippy::cast_possible_truncation, reason = "at most 2048")]
             let length = length as u16;
             ip.l4_len = ip.l4_len.saturating_sub(length);
-            if let Part::Later = ip.part {
+            if ip.part == Part::LATER {
                 // What comes now is the middle of something.
                 return Ok(ip);
             }
@@ -88,6 +89,12 @@ impl Family for Ipv6 {
             header.decrement_hop_limit();
         }
         Ok(())
+    }
+
+    #[inline(always)]
+    fn addresses<P: Packet>(packet: &P) -> Option<(Self, Self)> {
+        let header = packet.header::<Ipv6Header>(L3_AT)?;
+        Some((header.source(), header.destination()))
     }
 
     #[inline(always)]
@@ -171,7 +178,7 @@ impl Ipv6Header {
             l4_at: at + Self::LEN,
             l4_len: self.payload_len(),
             ttl: self.hop_limit(),
-            part: Part::Whole,
+            part: Part::WHOLE,
             identification: 0,
         }
     }

@@ -39,7 +39,8 @@ impl Addresses {
             Some(owner) => self.owners.insert(address, owner),
             None => self.owners.remove(&address),
         };
-        let is_service = |owner| owner == Some(AddressOwner::Service);
+        let is_service =
+            |owner| matches!(owner, Some(AddressOwner::Service | AddressOwner::Answering));
         let position = match address {
             IpAddr::V4(address) => AddressSet::position(Ipv4::from(address)),
             IpAddr::V6(address) => AddressSet::position(Ipv6::from(address)),
@@ -101,6 +102,7 @@ fn by_family<T>(all: &[T], element: impl Fn(&T) -> (IpAddr, u32)) -> ByFamily {
 const fn number(owner: AddressOwner) -> u32 {
     match owner {
         AddressOwner::Service => tables::AddressOwner::Service as u32,
+        AddressOwner::Answering => tables::AddressOwner::Answering as u32,
         AddressOwner::Other => tables::AddressOwner::Other as u32,
     }
 }
@@ -108,6 +110,8 @@ const fn number(owner: AddressOwner) -> u32 {
 fn named(number: u32) -> AddressOwner {
     if number == tables::AddressOwner::Service as u32 {
         AddressOwner::Service
+    } else if number == tables::AddressOwner::Answering as u32 {
+        AddressOwner::Answering
     } else {
         AddressOwner::Other
     }

@@ -290,12 +290,12 @@ impl<A, T: ServiceTables<A>, const STEP: u32> ServiceTables<A> for Without<T, ST
 
     #[inline(always)]
     fn may_be_owned(&self, address: A) -> bool {
-        self.inner.may_be_owned(address)
+        STEP != Step::ALL_BUT_PARSING && self.inner.may_be_owned(address)
     }
 
     #[inline(always)]
     fn is_in_service_range(&self, address: A) -> bool {
-        self.inner.is_in_service_range(address)
+        STEP != Step::ALL_BUT_PARSING && self.inner.is_in_service_range(address)
     }
 
     #[inline(always)]

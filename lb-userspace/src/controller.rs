@@ -44,6 +44,8 @@ pub struct Options {
     pub node_name: String,
     /// The ranges of cluster IPs, at most one of each family.
     pub service_ranges: Vec<IpRange>,
+    /// How long silent flows live.
+    pub timeouts: Timeouts,
     /// Sizes of new tables.
     pub sizes: Sizes,
     /// Where the state is told.
@@ -169,7 +171,7 @@ impl Controller {
 
     fn try_collect(&mut self) -> Result<()> {
         let time = Jiffies { now: self.clock.now(&mut self.programs)?, hz: self.clock.hz };
-        let collected = collect::collect(&self.tables, &Timeouts::default(), time)?;
+        let collected = collect::collect(&self.tables, &self.options.timeouts, time)?;
         let graduate_udp =
             collected.udp_established < self.tables.flows_v4.capacity() as usize / UDP_SHARE;
         self.tables.set_graduate_udp(graduate_udp);

@@ -1,5 +1,5 @@
 //! How long things may take where the tests run. On the emulated processor of a virtual machine
-//! everything takes longer, and only that: `LB_PATIENCE=5` allows five times as much, and
+//! everything takes longer, and only that: `LB_PATIENCE=8` allows eight times as much, and
 //! `LB_CONNECTIONS=5000` makes the tests of many connections smaller. What is expected not to happen
 //! is waited for with the same factor.
 

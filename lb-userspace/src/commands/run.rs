@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Instance;
 use crate::{
     controller::{Controller, Options},
-    dataplane::{Pins, Sizes, TcMode, XdpMode},
+    dataplane::{Pins, Sizes, TcMode, XdpMode, collect::Timeouts},
     devices::{DeviceWatch, Pattern, Selection},
     model::{Family, IpRange},
     privileges,
@@ -63,6 +63,9 @@ pub struct Run {
     tc: TcMode,
 
     #[command(flatten)]
+    timeouts: TimeoutArguments,
+
+    #[command(flatten)]
     sizes: SizeArguments,
 
     #[command(flatten)]
@@ -93,6 +96,50 @@ struct SizeArguments {
     /// full, the one that was silent for longest is forgotten
     #[arg(long, value_name = "N", default_value_t = Sizes::default().clients, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     max_affinities: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Time-outs of silent flows, in seconds")]
+struct TimeoutArguments {
+    /// Established TCP connections
+    #[arg(long, value_name = "S", default_value_t = seconds(Timeouts::default().tcp), value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
+    tcp_timeout: u32,
+
+    /// TCP connections that nobody answered yet
+    #[arg(long, value_name = "S", default_value_t = seconds(Timeouts::default().tcp_opening), value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
+    tcp_opening_timeout: u32,
+
+    /// TCP connections that are closed or reset
+    #[arg(long, value_name = "S", default_value_t = seconds(Timeouts::default().tcp_closed), value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
+    tcp_closed_timeout: u32,
+
+    /// UDP flows that were answered
+    #[arg(long, value_name = "S", default_value_t = seconds(Timeouts::default().udp), value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
+    udp_timeout: u32,
+
+    /// UDP flows that nobody answered yet
+    #[arg(long, value_name = "S", default_value_t = seconds(Timeouts::default().udp_unanswered), value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
+    udp_unanswered_timeout: u32,
+}
+
+/// A week: the kernel's jiffies don't turn over in that time, however short they are.
+const LONGEST: i64 = 604_800;
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+impl TimeoutArguments {
+    fn timeouts(&self) -> Timeouts {
+        let of = |seconds: u32| Duration::from_secs(seconds.into());
+        Timeouts {
+            tcp: of(self.tcp_timeout),
+            tcp_opening: of(self.tcp_opening_timeout),
+            tcp_closed: of(self.tcp_closed_timeout),
+            udp: of(self.udp_timeout),
+            udp_unanswered: of(self.udp_unanswered_timeout),
+        }
+    }
 }
 
 impl SizeArguments {
@@ -141,6 +188,7 @@ impl Run {
             tc: self.tc,
             node_name,
             service_ranges: self.service_ranges,
+            timeouts: self.timeouts.timeouts(),
             sizes: self.sizes.sizes(),
             state_file: self.instance.state_file(),
         };

@@ -158,10 +158,10 @@ fn limit<A>(
 /// The key of the other half; `None` for an entry that isn't ours to understand.
 fn other_half<A: Address>(key: &FlowKey<A>, flow: &Flow<A>) -> Option<FlowKey<A>> {
     let hook = Hook::from_role(key.role)?;
-    let through_stack = flow.emit == Emit::Stack as u8;
+    let goes_on = [Emit::Stack, Emit::Switch].into_iter().any(|emit| flow.emit == emit as u8);
     let other = match (flow.half == Half::Forward as u8, hook) {
-        (true, Hook::WorkloadIn) if through_stack => Hook::WorkloadOut,
-        (true, Hook::UplinkIn) if through_stack => Hook::UplinkOut,
+        (true, Hook::WorkloadIn) if goes_on => Hook::WorkloadOut,
+        (true, Hook::UplinkIn) if goes_on => Hook::UplinkOut,
         (false, Hook::WorkloadOut) => Hook::WorkloadIn,
         (false, Hook::UplinkOut) => Hook::UplinkIn,
         (_, hook) => hook,
@@ -254,6 +254,12 @@ mod tests {
         };
         let reverse_key = other_half(&key, &forward).unwrap();
         assert_eq!(reverse_key, FlowKey::new(Hook::WorkloadOut, L4::Tcp, backend, client));
+        // Replies to what a bridge switches are translated at the same place.
+        let switched = Flow { emit: Emit::Switch as u8, ..forward };
+        assert_eq!(other_half(&key, &switched), Some(reverse_key));
+        let turned = Flow { emit: Emit::Turn as u8, ..forward };
+        let turned_key = FlowKey::new(Hook::WorkloadIn, L4::Tcp, backend, client);
+        assert_eq!(other_half(&key, &turned), Some(turned_key));
         let reverse = Flow {
             source: service.0,
             source_port: service.1,

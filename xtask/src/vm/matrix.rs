@@ -22,8 +22,8 @@ use super::{
 use crate::workspace::Executable;
 
 /// What the tests are told about where they are: emulated processors are slow, so everything may
-/// take five times as long, and what is many is fewer (`lb_tests::patience`).
-const SURROUNDINGS: &str = "export LB_BINARY=/usr/bin/lb LB_PATIENCE=5 \
+/// take eight times as long, and what is many is fewer (`lb_tests::patience`).
+const SURROUNDINGS: &str = "export LB_BINARY=/usr/bin/lb LB_PATIENCE=8 \
                             LB_CONNECTIONS=${LB_CONNECTIONS:-2000} \
                             LB_AGREEMENT_PACKETS=${LB_AGREEMENT_PACKETS:-2000}";
 

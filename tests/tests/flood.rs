@@ -60,7 +60,7 @@ fn flood(socket: &OwnedFd, packets: u64) -> Result<()> {
         // 198.18.0.0/15 is for benchmarks (RFC 2544). Checksums are wrong; nobody asks for them before
         // the endpoint does, which the flood is not meant for.
         let [_, high, middle, low] = u32::try_from(number % (1 << 17))?.to_be_bytes();
-        frame[26..30].copy_from_slice(&[198, 18 | high, middle, low]);
+        frame[26..30].copy_from_slice(&[198, 18 + high, middle, low]);
         frame[34..36].copy_from_slice(&u16::try_from(1_024 + number / (1 << 17))?.to_be_bytes());
         while let Err(error) = send(socket.as_raw_fd(), &frame, MsgFlags::empty()) {
             ensure!(matches!(error, Errno::ENOBUFS | Errno::EINTR), "can't send: {error}");

@@ -243,21 +243,21 @@ fn an_echo_request_to_a_service_with_endpoints_is_answered_at_once() {
                 .dont_fragment(true)
                 .ttl(3)
                 .addresses(client.ip(family), service);
-            let ping = packet.clone().icmp(request, [0, 7, 0, 1], b"how are you?!");
+            let question = packet.clone().icmp(request, [0, 7, 0, 1], b"how are you?!");
             let passes = Ok(Verdict::Pass(PassReason::Protocol));
-            world.send(at, &ping).is(passes, &ping, &[]);
+            world.send(at, &question).is(passes, &question, &[]);
             world.own(service, AddressOwner::Service);
-            world.send(at, &ping).is(passes, &ping, &[]);
+            world.send(at, &question).is(passes, &question, &[]);
             world.own(service, AddressOwner::Answering);
-            let pong = packet
+            let answer = packet
                 .macs(NODE1.mac, client.mac)
                 .ttl(64)
                 .addresses(service, client.ip(family))
                 .icmp(reply, [0, 7, 0, 1], b"how are you?!");
-            world.send(at, &ping).is(Ok(Verdict::Answer(Answer::Echo)), &pong, &[]);
+            world.send(at, &question).is(Ok(Verdict::Answer(Answer::Echo)), &answer, &[]);
             // What leaves is not judged, nor what is a reply.
-            world.send(UPLINK_OUT, &ping).is(passes, &ping, &[]);
-            let unasked = ping.icmp(reply, [0, 7, 0, 1], b"fine");
+            world.send(UPLINK_OUT, &question).is(passes, &question, &[]);
+            let unasked = question.icmp(reply, [0, 7, 0, 1], b"fine");
             world.send(at, &unasked).is(passes, &unasked, &[]);
         }
     }

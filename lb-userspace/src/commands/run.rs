@@ -100,6 +100,7 @@ struct SizeArguments {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Time-outs of silent flows, in seconds")]
+#[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 struct TimeoutArguments {
     /// Established TCP connections
     #[arg(long, value_name = "S", default_value_t = seconds(Timeouts::default().tcp), value_parser = clap::value_parser!(u32).range(1..=LONGEST))]

@@ -2,7 +2,7 @@
 //! entries.
 
 use super::{
-    Claim, Family, FamilyTables, FlowRef, Route, RouteQuery, Tables,
+    Claim, Family, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables,
     choose::Choice,
     flow::reverse_hook,
     parse::Parsed,
@@ -12,12 +12,15 @@ use crate::{
     checksum::{Delta, Sum},
     hook::Hook,
     packet::Packet,
-    tables::{Device, DeviceRole, Draft, Egress, Emit, Flow, FlowKey, Half},
+    tables::{Device, DeviceRole, Draft, Egress, Emit, Flow, FlowKey, Half, State},
     verdict::{DropReason, Event},
 };
 
 /// How many source ports are tried.
 pub const PORT_TRIES: u32 = 16;
+
+/// From which try on a port is taken from a flow that nobody answered.
+const LAST_TRIES: u32 = 12;
 
 /// After how many tries a search is counted as long.
 const LONG_SEARCH: u32 = 4;
@@ -73,7 +76,7 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     reverse_key.source = choice.address;
     reverse_key.source_port = choice.port;
     reverse_key.destination = plan.source;
-    let claimed = claim_reverse(tables, parsed, choice, plan, draft, &mut reverse_key)?;
+    let claimed = claim_reverse(tables, now, parsed, choice, plan, draft, &mut reverse_key)?;
 
     match tables.claim(key, &draft.forward) {
         Claim::Claimed => {
@@ -253,11 +256,15 @@ fn describe<A: Family>(
 /// Claims the entry of the replies, trying source ports until one is free. Returns whether the
 /// entry is new; it is not when a flow with the same client and frontend left it behind.
 ///
+/// The last tries take a port from a flow that nobody answered for half a second: first packets with
+/// invented senders must not use up the ports towards an endpoint.
+///
 /// A client behind the same address as before keeps its port if it can. Towards a node's own
 /// address or a service's, the port is always one of ours: that is how replies are recognised.
 #[inline(always)]
 fn claim_reverse<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,
+    now: u32,
     parsed: &Parsed<A>,
     choice: &Choice<A>,
     plan: Plan<A>,
@@ -288,7 +295,16 @@ fn claim_reverse<A: Family, T: Tables + FamilyTables<A>>(
                 return Ok(true);
             }
             Claim::Taken if is_same_flow(tables, reverse_key, &draft.reverse) => return Ok(false),
-            Claim::Taken => {}
+            Claim::Taken if attempt < LAST_TRIES => {}
+            Claim::Taken => {
+                if is_embryo(tables, now, reverse_key) {
+                    tables.remove_new(reverse_key);
+                    if let Claim::Claimed = tables.claim(reverse_key, &draft.reverse) {
+                        tables.count(Event::PortSearchLong as u32);
+                        return Ok(true);
+                    }
+                }
+            }
             Claim::Full => return Err(DropReason::FlowTableFull),
         }
     }
@@ -305,4 +321,18 @@ fn is_same_flow<A: Family, T: FamilyTables<A>>(
     tables
         .find(key)
         .is_some_and(|other| leads_alike(other, reverse) && other.backend() == reverse.backend)
+}
+
+/// Whether the entry under this key is of a flow that nobody has answered for some time.
+#[inline(always)]
+fn is_embryo<A: Family, T: Tables + FamilyTables<A>>(
+    tables: &T,
+    now: u32,
+    key: &FlowKey<A>,
+) -> bool {
+    tables.find(key).is_some_and(|reverse| {
+        reverse.generation == Generation::New
+            && reverse.state() & State::REPLIED == 0
+            && now.wrapping_sub(reverse.last_seen()) >= tables.touch_interval() / 2
+    })
 }

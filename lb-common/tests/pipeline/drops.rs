@@ -214,3 +214,31 @@ fn when_all_source_ports_are_taken_the_next_client_is_dropped() {
         }
     });
 }
+
+/// First packets with invented senders use up the ports towards an endpoint only for as long as somebody
+/// may still be answered.
+#[test]
+fn ports_of_flows_that_nobody_answered_are_taken_after_half_a_second_and_those_of_others_never() {
+    each(|family, l4| {
+        for answered in [false, true] {
+            let mut world = World::new(&[REMOTE]);
+            world.tables.config.snat_ports.count = 1;
+            let question = request(family, l4, OUTSIDE, Front::Node);
+            let asked = world.send(UPLINK_IN, &question);
+            if answered {
+                let answer = crate::traffic::reply(family, l4, asked.tuple());
+                assert!(world.send(UPLINK_IN, &answer).outcome.is_ok());
+            }
+            let another = question.ports(40_001, Front::Node.socket(family).port());
+            world.now += world.tables.config.touch_interval / 2 - 1;
+            let early = world.send(UPLINK_IN, &another).outcome;
+            assert_eq!(early, Err(DropReason::SourcePortsExhausted));
+            world.now += 1;
+            let late = world.send(UPLINK_IN, &another).outcome;
+            match answered {
+                true => assert_eq!(late, Err(DropReason::SourcePortsExhausted)),
+                false => assert_eq!(late, Ok(Verdict::Transmit(UPLINK))),
+            }
+        }
+    });
+}

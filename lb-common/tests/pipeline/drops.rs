@@ -235,10 +235,8 @@ fn ports_of_flows_that_nobody_answered_are_taken_after_half_a_second_and_those_o
             assert_eq!(early, Err(DropReason::SourcePortsExhausted));
             world.now += 1;
             let late = world.send(UPLINK_IN, &another).outcome;
-            match answered {
-                true => assert_eq!(late, Err(DropReason::SourcePortsExhausted)),
-                false => assert_eq!(late, Ok(Verdict::Transmit(UPLINK))),
-            }
+            let taken = Err(DropReason::SourcePortsExhausted);
+            assert_eq!(late, if answered { taken } else { Ok(Verdict::Transmit(UPLINK)) });
         }
     });
 }

@@ -17,6 +17,7 @@ use lb_tests::{
         cast::{self, Family},
     },
     manifests::Endpoint,
+    patience::patient,
     traffic::{Protocol, assert_fair, many, request},
 };
 
@@ -121,9 +122,11 @@ fn a_client_of_a_service_with_affinity_is_answered_by_one_pod_over_both_protocol
 
 #[test]
 fn a_client_goes_back_to_its_pod_until_the_time_out_is_over() -> Result<()> {
-    let seconds = "sessionAffinityConfig: { clientIP: { timeoutSeconds: 1 } }";
-    let bed = bed(&["sessionAffinity: ClientIP", seconds])?;
-    wait_for(&bed, "affinity", |one| one["affinitySeconds"] == 1)?;
+    let time_out = patient(Duration::from_secs(1));
+    let seconds = time_out.as_secs();
+    let config = format!("sessionAffinityConfig: {{ clientIP: {{ timeoutSeconds: {seconds} }} }}");
+    let bed = bed(&["sessionAffinity: ClientIP", &config])?;
+    wait_for(&bed, "affinity", |one| one["affinitySeconds"] == seconds)?;
     let (client, target) = (bed.cluster.pod(1, 3), cluster_ip(Family::V4));
     let by_choice = request(client, Protocol::Tcp, target, SOON)?.name;
     let other = BACKENDS.into_iter().find(|pod| name(*pod) != by_choice).expect("three pods");
@@ -135,7 +138,7 @@ fn a_client_goes_back_to_its_pod_until_the_time_out_is_over() -> Result<()> {
     assert_eq!(request(client, Protocol::Tcp, target, SOON)?.name, name(other));
     let silent_since = Instant::now();
     bed.lb.wait_for("the end of the affinity", |_| {
-        silent_since.elapsed() > Duration::from_millis(1_100)
+        silent_since.elapsed() > time_out + Duration::from_millis(100)
     })?;
     assert_eq!(request(client, Protocol::Tcp, target, SOON)?.name, by_choice);
     Ok(())

@@ -1,5 +1,6 @@
-//! ICMP: echo requests to Services, and errors about packets that were translated: translated too, outside and inside, so that whoever
-//! sent the packet recognises it. Path MTU discovery depends on it.
+//! ICMP: echo requests to Services are answered, and errors about packets that were translated are
+//! translated too, outside and inside, so that whoever sent the packet recognises it. Path MTU discovery
+//! depends on it.
 //!
 //! An error quotes a packet that went the other way. The flow that packets of its own way belong to says
 //! what both of its addresses become, outside; and inside, what the quoted packet was before.
@@ -21,8 +22,8 @@ use crate::{
     wire::{EtherType, Ethernet, Icmp, L4, Ports, Tcp, U16, Udp},
 };
 
-/// The stage of ICMP: translates an error if the packet that it is about is a flow's. Counts what became
-/// of it.
+/// The stage of ICMP: answers an echo request to a Service, translates an error if the packet that it is
+/// about is a flow's. Counts what became of it.
 #[inline(always)]
 pub fn errors<P: Packet, T: Tables>(
     packet: &mut P,

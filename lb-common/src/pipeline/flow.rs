@@ -193,8 +193,8 @@ const ATTEMPTS: u8 = 3;
 
 /// Finds the flow of a packet and judges whether it still goes.
 ///
-/// A SYN on a closed flow begins another. When the backend is gone, UDP and SYNs begin another;
-/// whatever else is dropped.
+/// A SYN on a closed flow begins another, and so does one that nobody answered. When the backend is gone,
+/// UDP and SYNs begin another; the senders of whatever else are told.
 #[inline(always)]
 pub fn find<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,

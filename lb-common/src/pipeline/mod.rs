@@ -205,9 +205,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     now: u32,
     interface: &mut Interface,
 ) -> Result<Fate, DropReason> {
-    let parsed =
-        if P::COMPLETE { parse::whole(packet, tables, hook, now) } else { parse::ordinary(packet) };
-    let parsed: Parsed<A> = match parsed {
+    let parsed: Parsed<A> = match parse(packet, tables, hook, now) {
         Ok(parsed) => parsed,
         Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
         Err(Unparsed::Alone) => return ours::leave_fragment::<A, P, T>(packet, tables, hook),

@@ -123,7 +123,7 @@ pub fn whole<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if ip.part != Part::LATER {
         return Ok(one_way(packet, read_transport(packet, ip)?));
     }
-    let key = fragment_key(hook, &ip);
+    let key = fragment_key(hook, ip.source, ip.destination, ip.identification);
     let first = tables.fragmented(&key).ok_or(Unparsed::Alone)?;
     let limit = tables.touch_interval().wrapping_mul(Fragmented::SECONDS);
     #[expect(clippy::cast_possible_truncation, reason = "it was eight bits")]
@@ -138,7 +138,7 @@ pub fn whole<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     Ok(one_way(packet, parsed))
 }
 
-/// The same, as if all packets were of one kind up to here; see [`Packet::settle`].
+/// What was read of a packet, as if all were of one kind up to here; see [`Packet::settle`].
 #[inline(always)]
 fn one_way<A: Copy, P: Packet>(packet: &P, parsed: Parsed<A>) -> Parsed<A> {
     let flags = u32::from(parsed.flags.0) | parsed.l4_header_len << 8;
@@ -155,7 +155,7 @@ fn one_way<A: Copy, P: Packet>(packet: &P, parsed: Parsed<A>) -> Parsed<A> {
     }
 }
 
-/// The same without asking anybody: later fragments have no ports.
+/// Reads headers whatever is between them, and asks nobody: a fragment without ports is not read.
 #[inline(always)]
 pub fn alone<A: Family, P: Packet>(packet: &P) -> Option<Parsed<A>> {
     let ip = settled(packet, A::read_whole(packet).ok()?).ok()?;
@@ -165,7 +165,7 @@ pub fn alone<A: Family, P: Packet>(packet: &P) -> Option<Parsed<A>> {
     read_transport(packet, ip).ok()
 }
 
-/// The same, as if it had come by one way only.
+/// What an IP header said, as if all had said it in the same way; see [`Packet::settle`].
 #[inline(always)]
 fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Ip<A>, Unparsed> {
     #[expect(clippy::cast_possible_truncation, reason = "the walk is shorter")]
@@ -199,12 +199,7 @@ pub fn remember_first<A: Family, T: FamilyTables<A>>(
     parsed: &Parsed<A>,
 ) {
     if parsed.part == Part::FIRST {
-        let key = FragmentKey {
-            source: parsed.source,
-            destination: parsed.destination,
-            identification: parsed.identification,
-            role: hook as u32,
-        };
+        let key = fragment_key(hook, parsed.source, parsed.destination, parsed.identification);
         let first = Fragmented {
             source_port: parsed.source_port,
             destination_port: parsed.destination_port,
@@ -216,13 +211,13 @@ pub fn remember_first<A: Family, T: FamilyTables<A>>(
 }
 
 #[inline(always)]
-fn fragment_key<A: Family>(hook: Hook, ip: &Ip<A>) -> FragmentKey<A> {
-    FragmentKey {
-        source: ip.source,
-        destination: ip.destination,
-        identification: ip.identification,
-        role: hook as u32,
-    }
+const fn fragment_key<A: Family>(
+    hook: Hook,
+    source: A,
+    destination: A,
+    identification: u32,
+) -> FragmentKey<A> {
+    FragmentKey { source, destination, identification, role: hook as u32 }
 }
 
 #[inline(always)]

@@ -83,9 +83,11 @@ fn switched<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
 ) -> Fate {
     let mut egress = flow.egress();
     if egress.epoch != tables.epoch() || egress.flags & Egress::NEIGHBOUR == 0 {
+        let bridge = tables.device(packet.ifindex()).map_or(0, |port| port.bridge);
         match refreshed(packet, tables, flow) {
-            Ok(found) => egress = found,
-            Err(_) => return Fate::Stack,
+            Ok(found) if found.ifindex == bridge => egress = found,
+            // It is no neighbour on this bridge any more.
+            _ => return Fate::Stack,
         }
         flow.set_egress(egress);
     }

@@ -10,7 +10,7 @@ use lb_tests::lab::cast::{Family, Mac};
 
 use crate::{
     traffic::{POD_IN, POD_OUT, between, each, reply, request},
-    world::{Front, LOCAL, POD, REMOTE, World, device_of},
+    world::{Front, LOCAL, POD, REMOTE, UPLINK, World, device_of},
 };
 
 /// The bridge.
@@ -111,6 +111,19 @@ fn an_endpoint_that_changes_its_address_is_found_in_the_next_epoch() {
         assert_eq!(world.send(POD_IN, &question).frame[..6], LOCAL.mac.0);
         world.tables.config.epoch += 1;
         assert_eq!(world.send(POD_IN, &question).frame[..6], another.0);
+    });
+}
+
+/// Its next hop elsewhere means nothing to the bridge.
+#[test]
+fn an_endpoint_that_moves_behind_another_interface_is_reached_through_the_stack() {
+    each(|family, l4| {
+        let mut world = bridged(LOCAL, BOTH);
+        let question = request(family, l4, POD, Front::Cluster);
+        assert_eq!(world.send(POD_IN, &question).outcome, Ok(Verdict::Switch));
+        world.route_by(family, LOCAL, Route::Via, UPLINK, (GATEWAY, Mac([2, 0, 0, 0, 0, 77])));
+        world.tables.config.epoch += 1;
+        assert_eq!(world.send(POD_IN, &question).outcome, Ok(Verdict::Stack));
     });
 }
 

@@ -17,6 +17,7 @@ use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
 };
+use thiserror::Error;
 
 use super::{Transit, Way, conntrack, network};
 use crate::rig::{
@@ -28,6 +29,8 @@ use crate::rig::{
 const LEAST: f64 = 0.99;
 /// What a client's address has of ports; a block of clients is that many flows.
 pub const BLOCK: u32 = 1 << 14;
+/// How many times a round is made whose frames were lost in part: a busy machine empties a device's ring too late.
+const ATTEMPTS: u32 = 8;
 /// How long what is under way may take to arrive.
 const SETTLING: Duration = Duration::from_secs(2);
 /// A call to find out how many frames a round is to have, and one that shows what a call costs by itself.
@@ -35,6 +38,30 @@ const TRIAL: u32 = 1 << 17;
 const FEW: u32 = 64;
 /// New flows in a round: so many that a peer's table of connections stays what it is on a busy node.
 const NEW_FLOWS: u32 = 1 << 17;
+
+/// A sink saw some of the frames, as they ought to be, and too few of them.
+#[derive(Debug, Error)]
+#[error(
+    "{name}: of {sent} frames {expected} were seen {what}, and {others} others, in the last of {ATTEMPTS} rounds"
+)]
+struct Lost {
+    name: String,
+    what: String,
+    sent: u32,
+    expected: u64,
+    others: u64,
+}
+
+/// Makes a round until its frames arrive.
+fn undisturbed<T>(mut round: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 1..ATTEMPTS {
+        match round() {
+            Err(error) if error.is::<Lost>() => {}
+            outcome => return outcome,
+        }
+    }
+    round()
+}
 
 impl Transit {
     /// Makes the flows of the first blocks of clients established: an answer to each, and more after it.
@@ -53,23 +80,48 @@ impl Transit {
             self.rig.set_plan(&stream.plan()?)?;
             // UDP graduates with the third packet after an answer.
             for _ in 0..5 {
-                self.rig.forget_seen()?;
-                self.send(&stream, stream.flows)?;
-                self.settle(stream.flows)?;
+                undisturbed(|| self.answered_round(&stream))?;
             }
-            self.require(stream.flows, "at the client, as answers")?;
+        }
+        if let Some(before) = graduated {
+            self.graduate(before, flows)?;
         }
         drop((near_end, mirror));
-        if let (Some(before), Some(now)) = (graduated, self.counter(Event::FlowGraduated as u32)?) {
-            ensure!(
-                now - before == u64::from(flows),
-                "{}: of {flows} flows {} graduated",
-                self.name(),
-                now - before
-            );
-        }
         self.next_block = flows.div_ceil(BLOCK);
         self.count_at_the_sink()
+    }
+
+    /// A frame of each flow, and an answer to it.
+    fn answered_round(&mut self, stream: &Stream) -> Result<f64> {
+        self.settle(u32::MAX)?;
+        self.rig.forget_seen()?;
+        self.send(stream, stream.flows)?;
+        self.settle(stream.flows)?;
+        self.require(stream.flows, "at the client, as answers")
+    }
+
+    /// Further rounds for flows that lost a frame, until all have graduated.
+    fn graduate(&mut self, before: u64, flows: u32) -> Result<()> {
+        let mut graduated = self.graduated_since(before)?;
+        for _ in 0..ATTEMPTS {
+            if graduated >= u64::from(flows) {
+                break;
+            }
+            for block in 0..flows.div_ceil(BLOCK) {
+                let stream = self.stream(block, flows.min(BLOCK), Order::Ascending);
+                self.rig.set_plan(&stream.plan()?)?;
+                undisturbed(|| self.answered_round(&stream))?;
+            }
+            graduated = self.graduated_since(before)?;
+        }
+        let name = self.name();
+        ensure!(graduated == u64::from(flows), "{name}: of {flows} flows {graduated} graduated");
+        Ok(())
+    }
+
+    fn graduated_since(&self, before: u64) -> Result<u64> {
+        let now = self.counter(Event::FlowGraduated as u32)?;
+        Ok(now.context("lb has a counter for it")? - before)
     }
 
     /// Sends frames of so many flows that were established, in no order, for about so long: nanoseconds a frame.
@@ -80,7 +132,7 @@ impl Transit {
         self.rig.set_plan(&stream.plan()?)?;
         let frames = self.frames_for(&stream, time)?;
         let begun = Instant::now();
-        let measured = self.measure(&stream, frames)?;
+        let measured = undisturbed(|| self.measure(&stream, frames))?;
         let seconds = begun.elapsed().as_secs() + 2;
         if let (Some(before), Some(now)) = (before, self.flows_begun()?) {
             // Connections of the kernel's own come and go.
@@ -100,6 +152,10 @@ impl Transit {
 
     /// Sends frames of flows that were never there: nanoseconds a frame.
     pub fn new_flows(&mut self) -> Result<f64> {
+        undisturbed(|| self.round_of_new_flows())
+    }
+
+    fn round_of_new_flows(&mut self) -> Result<f64> {
         {
             let _inside = self.network.node()?.enter()?;
             conntrack::flush()?;
@@ -197,16 +253,18 @@ impl Transit {
     fn require(&self, sent: u32, what: &str) -> Result<f64> {
         let seen = self.rig.seen(Sink::Count)?;
         let name = self.name();
-        ensure!(seen.expected + seen.others > 0, "{name}: of {sent} frames none was seen {what}");
         #[expect(clippy::cast_precision_loss, reason = "frames of a second")]
         let right = seen.expected as f64;
+        if right >= LEAST * f64::from(sent) {
+            return Ok(right);
+        }
+        let (expected, others) = (seen.expected, seen.others);
+        ensure!(expected > 0, "{name}: of {sent} frames none was seen {what}, and {others} others");
         ensure!(
-            right >= LEAST * f64::from(sent),
-            "{name}: of {sent} frames {} were seen {what}, and {} others",
-            seen.expected,
-            seen.others
+            expected > others,
+            "{name}: of {sent} frames {expected} were seen {what}, and {others} others"
         );
-        Ok(right)
+        Err(Lost { name, what: what.to_owned(), sent, expected, others }.into())
     }
 
     fn send(&self, stream: &Stream, frames: u32) -> Result<Duration> {

@@ -1,7 +1,7 @@
 //! What the kernel programs and the control program share.
 //!
 //! - [`wire`]: headers as they lie in a packet, and the only place that reads or writes them.
-//! - [`addr`], [`checksum`], [`hash`]: network-order values and the arithmetic on them.
+//! - [`addr`], [`checksum`], [`crc32c`], [`hash`]: network-order values and the arithmetic on them.
 //! - [`tables`]: keys and values of the BPF maps.
 //! - [`pipeline`]: what happens to a packet, as generic code over three small things: the
 //!   [`Packet`](packet::Packet), the [`Tables`](pipeline::Tables) and the time.
@@ -13,6 +13,7 @@
 
 pub mod addr;
 pub mod checksum;
+pub mod crc32c;
 pub mod hash;
 pub mod hook;
 pub mod packet;

@@ -5,7 +5,7 @@ use crate::{
     addr::Port,
     checksum::Delta,
     verdict::DropReason,
-    wire::{Header, Icmp, L4, Tcp, Udp},
+    wire::{Header, Icmp, L4, Sctp, Tcp, Udp},
 };
 
 /// A rewrite of the transport header: new ports, and what they and the addresses do to its sum.
@@ -19,6 +19,8 @@ pub struct L4Change {
     pub addresses: Delta,
     /// What the new ports do to the header.
     pub ports: Delta,
+    /// Bytes from the transport header to the packet's end; 0: this is not all of it.
+    pub length: u16,
 }
 
 /// Words for [`Packet::settle`].
@@ -27,7 +29,7 @@ pub struct Settled(pub u32, pub u32, pub u32);
 
 /// One packet at a hook: an Ethernet frame, its memory checked at every access.
 #[expect(clippy::len_without_is_empty, reason = "a frame is never empty")]
-pub trait Packet {
+pub trait Packet: Sized {
     /// Whether this hook can finish every packet. One that can't (XDP) hands what it can't finish
     /// to the next untouched, with nothing written.
     const COMPLETE: bool;
@@ -98,7 +100,31 @@ pub trait Packet {
                     udp.set_checksum(if checksum == 0 { 0xffff } else { checksum });
                 }
             }
+            L4::Other => {}
+            L4::Sctp => {
+                let amend = exchange_sctp_ports(self, offset, change)?;
+                if amend != 0 {
+                    let sctp = self.header_mut::<Sctp>(offset).ok_or(DropReason::Unwritable)?;
+                    sctp.amend(amend, change.length);
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// Writes the ports of SCTP and says what is to be amended in its checksum, which doesn't cover addresses, and
+/// can't be amended in a fragment.
+#[inline(always)]
+pub fn exchange_sctp_ports<P: Packet>(
+    packet: &mut P,
+    offset: usize,
+    change: L4Change,
+) -> Result<u32, DropReason> {
+    let sctp = packet.header_mut::<Sctp>(offset).ok_or(DropReason::Unwritable)?;
+    let amend = sctp.exchange_ports(change.source, change.destination);
+    if amend != 0 && change.length == 0 {
+        return Err(DropReason::Unwritable);
+    }
+    Ok(amend)
 }

@@ -25,7 +25,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Answer {
-    /// A TCP reset.
+    /// A TCP reset, or an SCTP ABORT.
     Reset = 19,
     /// ICMP: port unreachable.
     Unreachable = 20,
@@ -49,6 +49,8 @@ pub enum Stage {
     Errors = 2,
     /// The beginning of a flow.
     Begin = 3,
+    /// The checksum of SCTP, when all else is done.
+    Sctp = 4,
 }
 
 /// How many hooks there are.
@@ -58,7 +60,7 @@ const _: () = assert!(Hook::ALL.len() == HOOKS as usize);
 
 impl Stage {
     /// How many places there are for their programs.
-    pub const PLACES: u32 = 4 * HOOKS;
+    pub const PLACES: u32 = 5 * HOOKS;
 
     /// The place of its program for a hook.
     #[inline(always)]
@@ -77,7 +79,7 @@ pub enum PassReason {
     NotOurs = 1,
     /// A fragment, which has no ports to look at.
     Fragment = 2,
-    /// Neither TCP nor UDP, or behind headers that are not walked.
+    /// Neither TCP, UDP nor SCTP, or behind headers that are not walked.
     Protocol = 3,
     /// A service's packet that this hook can't finish; the next one does.
     Declined = 4,
@@ -126,9 +128,9 @@ pub enum DropReason {
 /// How the sender of a dropped packet is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// That nobody listens: a reset over TCP, else port unreachable.
+    /// That nobody listens: a reset over TCP, an ABORT over SCTP, else port unreachable.
     Refusal,
-    /// That the connection is over: a reset; over TCP only.
+    /// That the connection is over: a reset over TCP, an ABORT over SCTP.
     Reset,
     /// That it was forwarded too often.
     TimeExceeded,
@@ -212,6 +214,27 @@ impl Verdict {
             Self::Later(_) => COUNTERS,
         }
     }
+
+    /// The interface of one that is sent out of it, else 0.
+    #[inline(always)]
+    pub const fn ifindex(self) -> u32 {
+        match self {
+            Self::Transmit(ifindex) | Self::Resolve(ifindex) => ifindex,
+            _ => 0,
+        }
+    }
+
+    /// The verdict on a translated packet with this counter and interface.
+    #[inline(always)]
+    pub const fn translated(counter: u32, ifindex: u32) -> Option<Self> {
+        match counter {
+            16 => Some(Self::Stack),
+            17 => Some(Self::Transmit(ifindex)),
+            18 => Some(Self::Resolve(ifindex)),
+            23 => Some(Self::Switch),
+            _ => None,
+        }
+    }
 }
 
 const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo {
@@ -223,7 +246,7 @@ pub const COUNTER_INFO: [CounterInfo; 38] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
-    info(PassReason::Protocol as u32, "pass_protocol", "left alone: neither TCP nor UDP"),
+    info(PassReason::Protocol as u32, "pass_protocol", "left alone: neither TCP, UDP nor SCTP"),
     info(PassReason::Declined as u32, "pass_declined", "handed by XDP to TC"),
     info(Verdict::Stack.counter(), "translated_stack", "translated, then routed by the kernel"),
     info(
@@ -237,7 +260,7 @@ pub const COUNTER_INFO: [CounterInfo; 38] = [
         "translated_resolve",
         "translated and sent on; the kernel found the neighbour",
     ),
-    info(Answer::Reset as u32, "answer_reset", "answered with a TCP reset"),
+    info(Answer::Reset as u32, "answer_reset", "answered with a TCP reset or an SCTP ABORT"),
     info(Answer::Unreachable as u32, "answer_unreachable", "answered: port unreachable"),
     info(Answer::TimeExceeded as u32, "answer_time_exceeded", "answered: time exceeded"),
     info(Answer::TooBig as u32, "answer_too_big", "answered: too big for the way out"),
@@ -343,6 +366,15 @@ mod tests {
             assert_eq!(silent.notice(), None, "{silent:?}");
             assert_eq!(DropReason::told(silent as u32), None);
         }
+    }
+
+    #[test]
+    fn a_verdict_on_a_translated_packet_is_known_by_its_counter() {
+        for verdict in [Verdict::Stack, Verdict::Switch, Verdict::Transmit(7), Verdict::Resolve(8)]
+        {
+            assert_eq!(Verdict::translated(verdict.counter(), verdict.ifindex()), Some(verdict));
+        }
+        assert_eq!(Verdict::translated(Verdict::Answer(Answer::Echo).counter(), 0), None);
     }
 
     #[test]

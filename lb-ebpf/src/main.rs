@@ -181,6 +181,22 @@ fn lb_answer(ctx: TcContext) -> i32 {
     actions::classifier(&packet, hook, outcome)
 }
 
+/// Amends the checksum of SCTP and carries out what the stage before found.
+#[classifier]
+#[inline(always)]
+fn lb_sctp(ctx: TcContext) -> i32 {
+    let mut packet = SkbPacket::again(&ctx);
+    let (counter, ifindex) = (packet.noted(Note::Reason), packet.noted(Note::Third));
+    let hook = Hook::from_role(packet.noted(Note::Hook) as u8).unwrap_or(Hook::UplinkIn);
+    let outcome = packet
+        .amend()
+        .and_then(|()| Verdict::translated(counter, ifindex).ok_or(DropReason::NoStage));
+    if let Err(reason) = outcome {
+        Kernel::at(ctx.as_ptr()).count(reason as u32);
+    }
+    actions::classifier(&packet, hook, outcome)
+}
+
 #[inline(always)]
 fn first(ctx: &TcContext, hook: Hook) -> i32 {
     let tables = Kernel::at(ctx.as_ptr());
@@ -192,15 +208,35 @@ fn first(ctx: &TcContext, hook: Hook) -> i32 {
 #[inline(always)]
 fn whole(ctx: &TcContext, hook: Hook) -> i32 {
     let mut packet = SkbPacket::with_all_headers(ctx);
+    packet.note(Note::Mtu, 0);
     let outcome = pipeline::whole(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
-    conclude(ctx, &packet, hook, outcome)
+    conclude_any(ctx, &packet, hook, outcome)
 }
 
 #[inline(always)]
 fn begin(ctx: &TcContext, hook: Hook) -> i32 {
     let mut packet = SkbPacket::with_all_headers(ctx);
+    packet.note(Note::Mtu, 0);
     let outcome = pipeline::open(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
-    conclude(ctx, &packet, hook, outcome)
+    conclude_any(ctx, &packet, hook, outcome)
+}
+
+/// The same where the packet may be SCTP, whose checksum is another stage's.
+#[inline(always)]
+fn conclude_any(
+    ctx: &TcContext,
+    packet: &SkbPacket<'_>,
+    hook: Hook,
+    outcome: Result<Verdict, DropReason>,
+) -> i32 {
+    if let Ok(verdict) = outcome
+        && packet.noted(Note::Mtu) != 0
+    {
+        packet.note(Note::Reason, verdict.counter());
+        packet.note(Note::Third, verdict.ifindex());
+        return go_on(ctx, packet, hook, Stage::Sctp);
+    }
+    conclude(ctx, packet, hook, outcome)
 }
 
 /// Carries an outcome out, or goes on to the stage that does.
@@ -219,6 +255,12 @@ fn conclude(
         }
         outcome => return actions::classifier(packet, hook, outcome),
     };
+    go_on(ctx, packet, hook, stage)
+}
+
+/// Goes on to another stage.
+#[inline(always)]
+fn go_on(ctx: &TcContext, packet: &SkbPacket<'_>, hook: Hook, stage: Stage) -> i32 {
     packet.note(Note::Hook, hook as u32);
     // SAFETY: nothing here is to be dropped.
     unsafe { STAGES.tail_call(ctx, stage.place(hook)) };

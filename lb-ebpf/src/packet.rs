@@ -13,9 +13,9 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use lb_common::{
-    packet::{L4Change, Packet, Settled},
+    packet::{L4Change, Packet, Settled, exchange_sctp_ports},
     verdict::DropReason,
-    wire::{EtherType, Header, L4, Tcp, Udp},
+    wire::{EtherType, Header, L4, Sctp, Tcp, Udp},
 };
 
 /// A packet at XDP.
@@ -37,13 +37,14 @@ const ALL_HEADERS: u32 = 256;
 pub enum Note {
     /// The hook's number.
     Hook = 0,
-    /// The drop's number; within a stage, see [`Packet::settle`].
+    /// The drop's number, or a verdict's; within a stage, see [`Packet::settle`].
     Reason = 1,
-    /// How long the packet might have been.
+    /// How long the packet might have been; of SCTP that was translated, what is to be amended in its
+    /// checksum, or 0.
     Mtu = 2,
-    /// Within a stage, see [`Packet::settle`].
+    /// Where SCTP begins and how long it is; within a stage, see [`Packet::settle`].
     Second = 3,
-    /// See there.
+    /// A verdict's interface; within a stage, see [`Packet::settle`].
     Third = 4,
 }
 
@@ -140,6 +141,21 @@ impl<'a> SkbPacket<'a> {
         let len = packet.len();
         packet.make_linear(if len < ALL_HEADERS { len } else { ALL_HEADERS });
         packet
+    }
+
+    /// The packet of a stage before, as that left it.
+    #[inline(always)]
+    pub fn again(ctx: &'a TcContext) -> Self {
+        Self { skb: ctx.skb.skb, _ctx: PhantomData }
+    }
+
+    /// Amends the checksum of SCTP by what was noted.
+    #[inline(always)]
+    pub fn amend(&mut self) -> Result<(), DropReason> {
+        let (amend, place) = (self.noted(Note::Mtu), self.noted(Note::Second));
+        let sctp = self.header_mut::<Sctp>((place & 0x3fff) as usize);
+        sctp.ok_or(DropReason::Unwritable)?.amend(amend, (place >> 16) as u16);
+        Ok(())
     }
 
     #[inline(always)]
@@ -264,6 +280,15 @@ impl Packet for SkbPacket<'_> {
                 let udp = self.header_mut::<Udp>(offset).ok_or(DropReason::Unwritable)?;
                 udp.set_ports(change.source, change.destination);
                 (offset + Udp::CHECKSUM_AT, u64::from(BPF_F_MARK_MANGLED_0))
+            }
+            L4::Other => return Ok(()),
+            L4::Sctp => {
+                // What it takes to amend the checksum is a stage's of its own: here it would be gone through
+                // by the verifier again for each way that leads here.
+                let amend = exchange_sctp_ports(self, offset, change)?;
+                self.note(Note::Mtu, amend);
+                self.note(Note::Second, offset as u32 & 0x3fff | u32::from(change.length) << 16);
+                return Ok(());
             }
         };
         let (addresses, ports) = (change.addresses.for_helper(), change.ports.for_helper());

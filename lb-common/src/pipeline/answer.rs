@@ -12,7 +12,7 @@ use crate::{
     checksum::Sum,
     packet::Packet,
     verdict::{Answer, DropReason, Event, Notice, Verdict},
-    wire::{EtherType, Ethernet, Icmp, IcmpKind, L4, Protocol, Tcp, TcpFlags, U32},
+    wire::{EtherType, Ethernet, Icmp, IcmpKind, L4, Protocol, Sctp, Tcp, TcpFlags, U32},
 };
 
 /// How much of a packet an ICMP message quotes at most, from its IP header on, in bytes: enough for a
@@ -101,11 +101,15 @@ fn make<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         may
     };
     if let Notice::Refusal | Notice::Reset = notice {
-        if let L4::Tcp = parsed.l4 {
+        if parsed.has_handshake {
             let silent = parsed.flags.any(TcpFlags::RST)
                 || parsed.part != Part::WHOLE
                 || !may(Bucket::RESET);
-            return if silent { None } else { reset(packet, &parsed) };
+            return match parsed.l4 {
+                _ if silent => None,
+                L4::Sctp => abort(packet, &parsed),
+                _ => reset(packet, &parsed),
+            };
         }
         if let Notice::Reset = notice {
             return None;
@@ -173,6 +177,30 @@ fn reset<A: Family, P: Packet>(packet: &mut P, parsed: &Parsed<A>) -> Option<Ans
     tcp.fill(destination_port, source_port, sequence, acknowledgment, flags);
     let pseudo = pseudo(source, destination, Protocol::TCP, TCP_LEN);
     tcp.set_checksum(if partial { pseudo.fold() } else { (pseudo + tcp.sum()).checksum() });
+    Some(Answer::Reset)
+}
+
+/// Makes a packet of SCTP the ABORT that answers it (RFC 9260, section 8.4).
+#[inline(always)]
+fn abort<A: Family, P: Packet>(packet: &mut P, parsed: &Parsed<A>) -> Option<Answer> {
+    let ((_, source), (_, destination)) = (parsed.source(), parsed.destination());
+    let has_checksum = packet.header::<Sctp>(parsed.l4_at)?.checksum() != 0;
+    // Who begins an association says which tag to send; else the tag is the only one that is known.
+    let (tag, is_reflected) = if parsed.flags.opens() {
+        (parsed.sequence.wrapping_add(1), false)
+    } else {
+        (parsed.acknowledgment, true)
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "offsets and lengths of headers")]
+    let (end, len) = ((parsed.l4_at + Sctp::LEN) as u32, Sctp::LEN as u16);
+    if !packet.cut(end) {
+        return None;
+    }
+    let ethernet = packet.header_mut::<Ethernet>(0)?;
+    ethernet.set_macs(ethernet.macs().swapped());
+    A::turn(packet, parsed, len)?;
+    let sctp = packet.header_mut::<Sctp>(parsed.l4_at)?;
+    sctp.fill_abort(destination, source, tag, is_reflected, has_checksum);
     Some(Answer::Reset)
 }
 

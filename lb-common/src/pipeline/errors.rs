@@ -149,10 +149,13 @@ fn write<A: Family, P: Packet>(
     let mut inside = ports;
     let both = addresses.and(ports);
     let (checksum_at, may_be_none) = match quoted.ip.l4 {
-        L4::Tcp => (Tcp::CHECKSUM_AT, false),
         L4::Udp => (Udp::CHECKSUM_AT, true),
+        _ => (Tcp::CHECKSUM_AT, false),
     };
-    if let Some(checksum) = packet.header_mut::<U16>(at + checksum_at) {
+    // SCTP's is over all of the packet, of which this is a part.
+    if quoted.ip.l4 != L4::Sctp
+        && let Some(checksum) = packet.header_mut::<U16>(at + checksum_at)
+    {
         let old = checksum.get();
         if !(may_be_none && old == 0) {
             let new = both.apply(old);

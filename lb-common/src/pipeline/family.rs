@@ -85,13 +85,15 @@ pub struct IpChange<A> {
     pub forwarded: bool,
 }
 
-/// For what is neither TCP nor UDP.
+/// For what is no transport of ours.
 const OTHER_PROTOCOL: Unparsed = Unparsed::Pass(PassReason::Protocol);
 
 /// The transport of a packet with ordinary headers.
 #[inline(always)]
 fn transport<A: Family>(protocol: Protocol) -> Result<L4, Unparsed> {
     match L4::of(protocol) {
+        // Only one of many packets is SCTP: not worth a word among the ordinary ones.
+        Some(L4::Sctp) => Err(Unparsed::Odd),
         Some(l4) => Ok(l4),
         None if protocol == A::ICMP => Err(Unparsed::Icmp),
         None => Err(OTHER_PROTOCOL),

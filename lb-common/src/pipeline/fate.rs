@@ -35,11 +35,9 @@ pub enum Fate {
     /// To be gone on with by another [`Stage`].
     LaterWhole = 64,
     /// The same.
-    LaterAnswer = 65,
+    LaterErrors = 65,
     /// The same.
-    LaterErrors = 66,
-    /// The same.
-    LaterBegin = 67,
+    LaterBegin = 66,
 }
 
 /// Index of the interface that a packet leaves by.
@@ -79,23 +77,11 @@ impl Fate {
         }
     }
 
-    /// Another stage's.
-    #[inline(always)]
-    pub const fn later(stage: Stage) -> Self {
-        match stage {
-            Stage::Whole => Self::LaterWhole,
-            Stage::Answer => Self::LaterAnswer,
-            Stage::Errors => Self::LaterErrors,
-            Stage::Begin => Self::LaterBegin,
-        }
-    }
-
     /// The stage that goes on with it, if one does.
     #[inline(always)]
     pub const fn stage(self) -> Option<Stage> {
         match self {
             Self::LaterWhole => Some(Stage::Whole),
-            Self::LaterAnswer => Some(Stage::Answer),
             Self::LaterErrors => Some(Stage::Errors),
             Self::LaterBegin => Some(Stage::Begin),
             _ => None,
@@ -122,7 +108,6 @@ impl Fate {
             Self::Transmit => Verdict::Transmit(interface.get()),
             Self::Resolve => Verdict::Resolve(interface.get()),
             Self::LaterWhole => Verdict::Later(Stage::Whole),
-            Self::LaterAnswer => Verdict::Later(Stage::Answer),
             Self::LaterErrors => Verdict::Later(Stage::Errors),
             Self::LaterBegin => Verdict::Later(Stage::Begin),
         }

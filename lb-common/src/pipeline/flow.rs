@@ -7,7 +7,7 @@ use crate::{
     hook::Hook,
     tables::{BackendRef, Egress, Emit, Flow, FlowKey, Half, State},
     verdict::DropReason,
-    wire::{L4, TcpFlags},
+    wire::TcpFlags,
 };
 
 /// Which of the two generations of the flow table an entry is in.
@@ -210,7 +210,7 @@ pub fn find<A: Family, T: Tables + FamilyTables<A>>(
     *found = Some(flow);
     let backend = flow.backend();
     if tables.backend_generation(backend.id) != backend.generation {
-        return if flow.is_forward() && (parsed.l4 == L4::Udp || parsed.flags.opens()) {
+        return if flow.is_forward() && (!parsed.has_handshake || parsed.flags.opens()) {
             Ok(Judgement::Over)
         } else {
             Err(DropReason::BackendGone)

@@ -6,7 +6,7 @@ use crate::{
     hook::Hook,
     tables::{Emit, FlowKey, Half, State},
     verdict::Event,
-    wire::{L4, TcpFlags},
+    wire::TcpFlags,
 };
 
 /// Packets of the client that must follow a reply before a flow without a handshake graduates.
@@ -95,7 +95,7 @@ fn has_proven_itself<A: Family, T: Tables>(
     if state & State::REPLIED == 0 {
         return false;
     }
-    if let L4::Tcp = parsed.l4 {
+    if parsed.has_handshake {
         return state & State::ACCEPTED != 0
             && parsed.flags.any(TcpFlags::ACK)
             && parsed.acknowledgment == reverse.sequence().wrapping_add(1);

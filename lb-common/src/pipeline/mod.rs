@@ -177,22 +177,22 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let parsed: Parsed<A> = match parse::ordinary(packet) {
         Ok(parsed) => parsed,
         Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
-        Err(Unparsed::Odd) if P::COMPLETE => return Ok(Fate::later(Stage::Whole)),
-        Err(Unparsed::Icmp) if P::COMPLETE => return Ok(Fate::later(Stage::Errors)),
+        Err(Unparsed::Odd) if P::COMPLETE => return Ok(Fate::LaterWhole),
+        Err(Unparsed::Icmp) if P::COMPLETE => return Ok(Fate::LaterErrors),
         Err(Unparsed::Odd | Unparsed::Icmp | Unparsed::Alone) => {
             return Ok(Fate::pass(PassReason::Declined));
         }
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
         let owned = ours::may_be_owned(tables, hook, &parsed);
-        return Ok(if owned { Fate::later(Stage::Whole) } else { Fate::pass(PassReason::NotOurs) });
+        return Ok(if owned { Fate::LaterWhole } else { Fate::pass(PassReason::NotOurs) });
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     match tables.find_established(&key) {
         Some(flow) if flow::simply_goes(tables, &parsed, flow) => {
             carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
         }
-        _ => Ok(Fate::later(Stage::Whole)),
+        _ => Ok(Fate::LaterWhole),
     }
 }
 
@@ -209,7 +209,9 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Ok(parsed) => parsed,
         Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
         Err(Unparsed::Alone) => return ours::leave_fragment::<A, P, T>(packet, tables, hook),
-        Err(Unparsed::Odd | Unparsed::Icmp) => return Ok(Fate::pass(PassReason::Protocol)),
+        Err(Unparsed::Odd | Unparsed::Icmp) => {
+            return Ok(Fate::pass(PassReason::Protocol));
+        }
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
         return ours::leave(tables, hook, &parsed);
@@ -229,7 +231,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         if tables.frontend(&frontend).is_none() {
             return ours::leave(tables, hook, &parsed);
         }
-        return Ok(Fate::later(Stage::Begin));
+        return Ok(Fate::LaterBegin);
     }
     let Some(flow) = found else {
         return Ok(Fate::pass(PassReason::Declined));
@@ -256,7 +258,7 @@ fn begin_flow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let judgement = flow::find(tables, hook, &parsed, now, &key, &mut found)?;
     let before = match (judgement, found) {
         // Another CPU has begun it meanwhile.
-        (Judgement::Goes, _) => return Ok(Fate::later(Stage::Whole)),
+        (Judgement::Goes, _) => return Ok(Fate::LaterWhole),
         (Judgement::Unanswered, Some(flow)) => {
             Before { backend: flow.backend(), attempt: flow.packets() + 1 }
         }
@@ -271,7 +273,7 @@ fn begin_flow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             if let Some(flow) = found {
                 flow.give_up_trying();
             }
-            return Ok(Fate::later(Stage::Whole));
+            return Ok(Fate::LaterWhole);
         }
         tables.count_unanswered(before.backend.id);
         tables.count(Event::AnotherTried as u32);
@@ -288,7 +290,7 @@ fn begin_flow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             parse::remember_first(tables, hook, now, &parsed);
             carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
         }
-        Some(Begun::Elsewhere) => Ok(Fate::later(Stage::Whole)),
+        Some(Begun::Elsewhere) => Ok(Fate::LaterWhole),
         None => Ok(Fate::pass(PassReason::Declined)),
     }
 }

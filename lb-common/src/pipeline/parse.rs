@@ -10,7 +10,7 @@ use crate::{
     packet::{Packet, Settled},
     tables::{FragmentKey, Fragmented},
     verdict::PassReason,
-    wire::{L4, Protocol, Tcp, TcpFlags, Udp},
+    wire::{L4, Protocol, Sctp, Tcp, TcpFlags, U32, Udp},
 };
 
 /// What the pipeline needs to know of a packet.
@@ -22,6 +22,8 @@ pub struct Parsed<A> {
     destination_port: Port,
     /// The transport.
     pub l4: L4,
+    /// Whether its connections begin with a handshake.
+    pub has_handshake: bool,
     /// Where its header begins, in bytes from the frame's beginning.
     pub l4_at: usize,
     /// Bytes from there on that the IP header speaks of.
@@ -31,11 +33,11 @@ pub struct Parsed<A> {
     /// Which part of the packet it is.
     pub part: Part,
     identification: u32,
-    /// TCP's control bits; none for UDP.
+    /// TCP's control bits, or what an SCTP chunk means in them; none for UDP.
     pub flags: TcpFlags,
-    /// TCP's sequence number.
+    /// TCP's sequence number. Of SCTP, one less than the tag that its sender wants to be sent.
     pub sequence: u32,
-    /// TCP's acknowledgment number.
+    /// TCP's acknowledgment number. Of SCTP, the tag that its receiver wanted.
     pub acknowledgment: u32,
     /// Length of the transport header in bytes.
     pub l4_header_len: u32,
@@ -51,6 +53,7 @@ impl<A: Copy> Parsed<A> {
             source_port: Port::from_wire(0),
             destination_port: Port::from_wire(0),
             l4: ip.l4,
+            has_handshake: ip.l4.has_handshake(),
             l4_at: ip.l4_at,
             l4_len: ip.l4_len,
             ttl: ip.ttl,
@@ -119,7 +122,7 @@ pub fn whole<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     hook: Hook,
     now: u32,
 ) -> Result<Parsed<A>, Unparsed> {
-    let ip = settled(packet, A::read_whole(packet)?)?;
+    let ip = settled(packet, A::read_whole(packet)?);
     if ip.part != Part::LATER {
         return Ok(one_way(packet, read_transport(packet, ip)?));
     }
@@ -146,9 +149,11 @@ fn one_way<A: Copy, P: Packet>(packet: &P, parsed: Parsed<A>) -> Parsed<A> {
         packet.settle(Settled(parsed.part.number(), parsed.l4 as u32, flags));
     #[expect(clippy::cast_possible_truncation, reason = "it was eight bits")]
     let control = TcpFlags(flags as u8);
+    let l4 = L4::from_number(l4);
     Parsed {
         part: Part::from_number(part),
-        l4: L4::from_number(l4),
+        l4,
+        has_handshake: l4.has_handshake(),
         flags: control,
         l4_header_len: flags >> 8,
         ..parsed
@@ -158,7 +163,7 @@ fn one_way<A: Copy, P: Packet>(packet: &P, parsed: Parsed<A>) -> Parsed<A> {
 /// Reads headers whatever is between them, and asks nobody: a fragment without ports is not read.
 #[inline(always)]
 pub fn alone<A: Family, P: Packet>(packet: &P) -> Option<Parsed<A>> {
-    let ip = settled(packet, A::read_whole(packet).ok()?).ok()?;
+    let ip = settled(packet, A::read_whole(packet).ok()?);
     if ip.part == Part::LATER {
         return None;
     }
@@ -167,24 +172,21 @@ pub fn alone<A: Family, P: Packet>(packet: &P) -> Option<Parsed<A>> {
 
 /// What an IP header said, as if all had said it in the same way; see [`Packet::settle`].
 #[inline(always)]
-fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Ip<A>, Unparsed> {
+fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Ip<A> {
     #[expect(clippy::cast_possible_truncation, reason = "the walk is shorter")]
     let at = ip.l4_at as u32 & LONGEST_WALK | u32::from(ip.l4_len) << 16;
-    let Settled(at, identification, kinds) = packet.settle(Settled(
-        at,
-        ip.identification,
-        ip.part.number() | u32::from(ip.l4.protocol().0) << 8,
-    ));
+    let Settled(at, identification, kinds) =
+        packet.settle(Settled(at, ip.identification, ip.part.number() | (ip.l4 as u32) << 8));
     #[expect(clippy::cast_possible_truncation, reason = "as they were put together")]
-    let (l4_len, protocol) = ((at >> 16) as u16, Protocol((kinds >> 8) as u8));
-    Ok(Ip {
-        l4: L4::of(protocol).ok_or(Unparsed::Pass(PassReason::Protocol))?,
+    let l4_len = (at >> 16) as u16;
+    Ip {
+        l4: L4::from_number(kinds >> 8),
         l4_at: (at & LONGEST_WALK) as usize,
         l4_len,
         part: Part::from_number(kinds & 0xff),
         identification,
         ..ip
-    })
+    }
 }
 
 /// Where transport headers begin at the latest, as a mask: behind all that is walked.
@@ -242,6 +244,22 @@ fn read_transport<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Parsed<
             parsed.destination_port = udp.destination();
             if (parsed.l4_len as usize) < size_of::<Udp>() {
                 return Err(CUT_SHORT);
+            }
+        }
+        L4::Other => {}
+        L4::Sctp => {
+            let sctp = packet.header::<Sctp>(parsed.l4_at).ok_or(CUT_SHORT)?;
+            if (parsed.l4_len as usize) < Sctp::LEN {
+                return Err(CUT_SHORT);
+            }
+            parsed.source_port = sctp.source();
+            parsed.destination_port = sctp.destination();
+            parsed.flags = sctp.meaning();
+            parsed.acknowledgment = sctp.tag();
+            parsed.l4_header_len = Sctp::COMMON_LEN;
+            if sctp.has_initiate_tag() {
+                let tag = packet.header::<U32>(parsed.l4_at + Sctp::INITIATE_TAG_AT);
+                parsed.sequence = u32::from_be(tag.ok_or(CUT_SHORT)?.get()).wrapping_sub(1);
             }
         }
     }

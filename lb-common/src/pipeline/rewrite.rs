@@ -45,6 +45,7 @@ pub fn rewrite<A: Family, P: Packet>(
             destination: flow.destination_port(),
             addresses: address_delta,
             ports: flow.port_delta(),
+            length: if parsed.part == Part::WHOLE { parsed.l4_len } else { 0 },
         },
     )
 }

@@ -11,6 +11,7 @@ mod icmp;
 mod ipv4;
 mod ipv6;
 mod ports;
+mod sctp;
 mod tcp;
 mod udp;
 mod word;
@@ -21,6 +22,7 @@ pub use icmp::{Icmp, IcmpKind};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
 pub use ports::Ports;
+pub use sctp::Sctp;
 pub use tcp::{Tcp, TcpFlags};
 pub use udp::Udp;
 pub use word::{U16, U32, U64};
@@ -47,6 +49,10 @@ impl Protocol {
     pub const TCP: Self = Self(6);
     /// RFC 768.
     pub const UDP: Self = Self(17);
+    /// Nobody's (IANA).
+    pub const RESERVED: Self = Self(255);
+    /// RFC 9260.
+    pub const SCTP: Self = Self(132);
     /// RFC 792.
     pub const ICMP: Self = Self(1);
     /// Hop-by-hop options, destination options, routing (RFC 8200).
@@ -61,7 +67,7 @@ impl Protocol {
     pub const ICMPV6: Self = Self(58);
 }
 
-/// The transports that are translated.
+/// The transports that are translated, and the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum L4 {
@@ -69,6 +75,10 @@ pub enum L4 {
     Tcp = 0,
     /// User Datagram Protocol.
     Udp = 1,
+    /// Stream Control Transmission Protocol.
+    Sctp = 2,
+    /// None that is translated.
+    Other = 3,
 }
 
 impl L4 {
@@ -78,22 +88,33 @@ impl L4 {
         match protocol {
             Protocol::TCP => Some(Self::Tcp),
             Protocol::UDP => Some(Self::Udp),
+            Protocol::SCTP => Some(Self::Sctp),
             _ => None,
         }
     }
 
-    /// From the number of the variant, without a branch for each.
+    /// From the number of the variant: the same number, without a branch for each.
     #[inline(always)]
     pub const fn from_number(number: u32) -> Self {
-        if number & 1 == 0 { Self::Tcp } else { Self::Udp }
+        match number {
+            0 => Self::Tcp,
+            1 => Self::Udp,
+            2 => Self::Sctp,
+            _ => Self::Other,
+        }
     }
 
-    /// Its protocol number.
+    /// Whether its connections begin with a handshake.
+    #[inline(always)]
+    pub const fn has_handshake(self) -> bool {
+        matches!(self, Self::Tcp | Self::Sctp)
+    }
+
+    /// Its protocol number. Looked up in a word, without a branch for each.
     #[inline(always)]
     pub const fn protocol(self) -> Protocol {
-        match self {
-            Self::Tcp => Protocol::TCP,
-            Self::Udp => Protocol::UDP,
-        }
+        let all = [Protocol::TCP.0, Protocol::UDP.0, Protocol::SCTP.0, Protocol::RESERVED.0];
+        let [number, ..] = (u32::from_le_bytes(all) >> (8 * self as u32)).to_le_bytes();
+        Protocol(number)
     }
 }

@@ -12,7 +12,7 @@ use lb_common::{
 use lb_tests::lab::cast::{self, Family, Host, OUTSIDE};
 
 use crate::{
-    traffic::{At, POD_IN, UPLINK_IN, XDP, each, request},
+    traffic::{At, POD_IN, UPLINK_IN, XDP, each, each_but_sctp, request},
     world::{BACKEND_PORT, Front, LOCAL, POD, REMOTE, World},
 };
 
@@ -254,7 +254,7 @@ fn a_clients_choices_at_two_services_have_nothing_to_do_with_each_other() {
 
 #[test]
 fn what_xdp_hands_over_is_not_remembered() {
-    each(|family, l4| {
+    each_but_sctp(|family, l4| {
         let mut world = world(&[REMOTE]);
         world.route(family, REMOTE, Route::Unresolved);
         let before = world.snapshot();

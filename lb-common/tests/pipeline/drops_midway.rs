@@ -63,8 +63,11 @@ fn a_packet_that_will_be_cut_up_is_measured_by_its_segments() {
         let header_len = match (family, l4) {
             (Family::V4, L4::Tcp) => 40,
             (Family::V4, L4::Udp) => 28,
+            (Family::V4, L4::Sctp) => 32,
             (Family::V6, L4::Tcp) => 60,
             (Family::V6, L4::Udp) => 48,
+            (Family::V6, L4::Sctp) => 52,
+            (_, L4::Other) => unreachable!("no transport"),
         };
         let cut = |segment_payload| At { segment_payload, ..UPLINK_IN };
         let fits = u32::from(MTU) - header_len;

@@ -10,7 +10,7 @@ use lb_common::{
 };
 use lb_tests::{
     lab::cast::{Family, pod},
-    packet::{Packet, flags},
+    packet::{Packet, chunk, flags},
 };
 
 use crate::{
@@ -180,7 +180,11 @@ fn prove(dialogue: &Dialogue) -> Sent {
             dialogue.syn_ack();
             dialogue.ack(0)
         }
-        L4::Udp => {
+        L4::Sctp => {
+            dialogue.answer(|packet| packet.sctp(chunk::INIT_ACK).tags(1_001, 2_000));
+            dialogue.ask(|packet| packet.sctp(chunk::COOKIE_ECHO).tags(2_000, 0))
+        }
+        _ => {
             dialogue.answer(|packet| packet);
             for _ in 0..3 {
                 dialogue.syn();
@@ -233,7 +237,8 @@ fn when_there_is_room_for_one_half_only_neither_is_lost() {
         dialogue.world.tables.established_limit = 2;
         let next = dialogue.ask(|packet| match l4 {
             L4::Tcp => packet.tcp(flags::ACK).sequence(1_001, 0),
-            L4::Udp => packet,
+            L4::Sctp => packet.sctp(chunk::DATA).tags(2_000, 0),
+            _ => packet,
         });
         translated(&next, &GRADUATED);
         dialogue.is_in(Generation::Established);

@@ -11,7 +11,10 @@ use lb_tests::{
 };
 
 use crate::{
-    traffic::{POD_IN, POD_OUT, UPLINK_IN, UPLINK_OUT, XDP, between, each, reply, request, tuple},
+    traffic::{
+        POD_IN, POD_OUT, UPLINK_IN, UPLINK_OUT, XDP, between, each, each_but_sctp, reply, request,
+        tuple,
+    },
     world::{Front, LOCAL, POD, REMOTE, UPLINK, World},
 };
 
@@ -82,8 +85,20 @@ fn fragments(packet: &Packet) -> [Packet; 3] {
 }
 
 #[test]
+fn a_first_fragment_of_sctp_keeps_its_ports_or_is_dropped() {
+    for family in Family::BOTH {
+        let world = World::new(&[LOCAL]);
+        let [first, ..] = fragments(&request(family, L4::Sctp, OUTSIDE, Front::Node));
+        let sent = world.send(UPLINK_IN, &first);
+        assert_eq!(sent.outcome, Err(DropReason::Unwritable));
+        let unfinished = first.sctp_without_checksum();
+        assert_eq!(world.send(UPLINK_IN, &unfinished).outcome, Ok(Verdict::Stack));
+    }
+}
+
+#[test]
 fn later_fragments_follow_the_first_through_the_stack_there_and_back() {
-    each(|family, l4| {
+    each_but_sctp(|family, l4| {
         for (client, front, there, here) in
             [(OUTSIDE, Front::Node, UPLINK_IN, UPLINK_OUT), (POD, Front::Cluster, POD_IN, POD_OUT)]
         {
@@ -106,7 +121,7 @@ fn later_fragments_follow_the_first_through_the_stack_there_and_back() {
 
 #[test]
 fn later_fragments_are_sent_on_and_turned_around_like_the_first() {
-    each(|family, l4| {
+    each_but_sctp(|family, l4| {
         for (client, front, backend, at) in
             [(OUTSIDE, Front::Node, REMOTE, UPLINK_IN), (POD, Front::Cluster, POD, POD_IN)]
         {
@@ -139,7 +154,7 @@ fn later_fragments_are_sent_on_and_turned_around_like_the_first() {
 
 #[test]
 fn xdp_leaves_fragments_to_tc() {
-    each(|family, l4| {
+    each_but_sctp(|family, l4| {
         let world = World::new(&[LOCAL]);
         let before = world.snapshot();
         for packet in fragments(&request(family, l4, OUTSIDE, Front::Node)) {

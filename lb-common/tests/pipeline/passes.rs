@@ -145,9 +145,9 @@ fn a_service_of_one_transport_does_not_catch_the_other() {
 #[test]
 fn other_protocols_pass() {
     let icmp = Packet::ipv4().to(NODE1, 0).other(1).payload(&[8, 0, 0, 0]);
-    let sctp = Packet::ipv6().to(NODE1, 0).other(132).payload(&[0; 12]);
+    let dccp = Packet::ipv6().to(NODE1, 0).other(33).payload(&[0; 12]);
     // ICMP may be about a packet of ours, which XDP leaves to TC.
-    for (packet, is_odd) in [(icmp, true), (sctp, false)] {
+    for (packet, is_odd) in [(icmp, true), (dccp, false)] {
         check(Case {
             what: "another protocol",
             frame: &packet.build(),
@@ -200,7 +200,9 @@ fn a_version_or_a_header_length_that_cannot_be_passes() {
 fn a_frame_that_ends_within_its_headers_passes_wherever_it_ends() {
     each(|family, l4| {
         let whole = request(family, l4, OUTSIDE, Front::Node).payload(b"").build();
-        for length in 0..whole.len() {
+        // Of a chunk that begins an association the tag is read, and nothing behind it.
+        let unread = if l4 == lb_common::wire::L4::Sctp { 12 } else { 0 };
+        for length in 0..whole.len() - unread {
             check(Case {
                 what: "cut off",
                 frame: &whole[..length],
@@ -219,6 +221,7 @@ fn an_ip_packet_that_ends_within_its_transport_header_passes() {
         let header: u8 = match l4 {
             lb_common::wire::L4::Tcp => 20,
             lb_common::wire::L4::Udp => 8,
+            _ => 16,
         };
         for length in 0..header {
             let mut frame = whole.clone();

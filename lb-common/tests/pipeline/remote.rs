@@ -13,7 +13,7 @@ use lb_tests::{
 };
 
 use crate::{
-    traffic::{At, UPLINK_IN, XDP, between, carrying, each, request},
+    traffic::{At, UPLINK_IN, XDP, between, carrying, each, each_but_sctp, request},
     world::{BACKEND_PORT, CLIENT_PORT, Front, REMOTE, SNAT_PORTS, UPLINK, World},
 };
 
@@ -192,7 +192,7 @@ fn a_neighbour_that_became_known_without_a_new_epoch_is_found_at_the_next_touch(
 /// What a CPU works in still holds the flow that it began before.
 #[test]
 fn a_neighbour_that_is_unknown_does_not_get_the_one_before() {
-    each(|family, l4| {
+    each_but_sctp(|family, l4| {
         let mut world = World::new(&[REMOTE]);
         let question = request(family, l4, OUTSIDE, Front::Node);
         let known = world.send(UPLINK_IN, &question);

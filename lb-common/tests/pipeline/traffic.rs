@@ -9,12 +9,12 @@ use lb_common::{
     hook::Hook,
     host::HostPacket,
     pipeline,
-    verdict::{DropReason, Verdict},
+    verdict::{DropReason, PassReason, Verdict},
     wire::L4,
 };
 use lb_tests::{
     lab::cast::{Family, Host, NODE1},
-    packet::{Packet, checksums_ok, describe, flags},
+    packet::{Packet, checksums_ok, chunk, describe, flags},
 };
 
 use crate::world::{CLIENT_PORT, Front, REMOTE, TRANSPORTS, UPLINK, World};
@@ -57,6 +57,8 @@ pub struct Sent {
     pub counted: BTreeMap<u32, u64>,
     /// Hash lookups that it cost.
     pub lookups: u32,
+    /// XDP left it to TC, which did this.
+    pub handed_over: bool,
 }
 
 impl Sent {
@@ -87,7 +89,7 @@ impl Sent {
         if reason.notice().is_none() {
             return self.is(Err(reason), packet, events);
         }
-        if at.xdp {
+        if at.xdp && !self.handed_over {
             let declined = Verdict::Pass(lb_common::verdict::PassReason::Declined);
             return self.is(Ok(declined), packet, events);
         }
@@ -105,6 +107,16 @@ impl Sent {
     pub fn tuple(&self) -> (SocketAddr, SocketAddr) {
         tuple(&self.frame)
     }
+}
+
+/// Whether a frame carries SCTP behind an ordinary header.
+fn is_sctp(frame: &[u8]) -> bool {
+    let at = match frame.get(12..14) {
+        Some([0x08, 0x00]) => 23,
+        Some([0x86, 0xdd]) => 20,
+        _ => return false,
+    };
+    frame.get(at) == Some(&132)
 }
 
 /// Source and destination address and port of a frame with an IPv4 or IPv6 header.
@@ -133,9 +145,17 @@ impl World {
         self.send_frame(at, packet.build())
     }
 
-    /// Sends any bytes past a hook.
+    /// Sends any bytes past a hook. SCTP is always left to TC by XDP, and so it is here.
     pub fn send_frame(&self, at: At, frame: Vec<u8>) -> Sent {
-        if at.xdp { self.run::<false>(at, frame) } else { self.run::<true>(at, frame) }
+        if at.xdp {
+            let sent = self.run::<false>(at, frame.clone());
+            if !is_sctp(&frame) || sent.outcome != Ok(Verdict::Pass(PassReason::Declined)) {
+                return sent;
+            }
+            assert_eq!(sent.frame, frame);
+            return Sent { handed_over: true, ..self.run::<true>(at, frame) };
+        }
+        self.run::<true>(at, frame)
     }
 
     fn run<const COMPLETE: bool>(&self, at: At, frame: Vec<u8>) -> Sent {
@@ -150,7 +170,8 @@ impl World {
             .map(|(at, count)| (at, count - before.get(&at).unwrap_or(&0)))
             .filter(|(_, count)| *count > 0)
             .collect();
-        Sent { outcome, frame: packet.frame, counted, lookups: self.tables.lookups() - lookups }
+        let lookups = self.tables.lookups() - lookups;
+        Sent { outcome, frame: packet.frame, counted, lookups, handed_over: false }
     }
 }
 
@@ -161,6 +182,16 @@ pub fn each(test: impl Fn(Family, L4)) {
             test(family, l4);
         }
     }
+}
+
+/// Runs a test for each family and transport but SCTP: XDP has no part in that, and its checksum is over all
+/// fragments, so that a first one can't be given other ports.
+pub fn each_but_sctp(test: impl Fn(Family, L4)) {
+    each(|family, l4| {
+        if l4 != L4::Sctp {
+            test(family, l4);
+        }
+    });
 }
 
 /// A packet of this transport, a SYN if it is TCP, from a client to a frontend, to the MAC of the
@@ -180,6 +211,21 @@ pub fn carrying(packet: Packet, l4: L4, tcp_flags: u8) -> Packet {
     match l4 {
         L4::Tcp => packet.tcp(tcp_flags),
         L4::Udp => packet.udp(),
+        _ => {
+            let packet = packet.sctp(chunk_like(tcp_flags));
+            if tcp_flags == flags::SYN { packet } else { packet.tags(1_001, 1_001) }
+        }
+    }
+}
+
+/// The chunk of SCTP that means what these bits of TCP mean.
+pub fn chunk_like(tcp_flags: u8) -> u8 {
+    match tcp_flags {
+        flags::SYN => chunk::INIT,
+        flags::SYN_ACK => chunk::INIT_ACK,
+        other if other & flags::RST != 0 => chunk::ABORT,
+        other if other & flags::FIN != 0 => chunk::SHUTDOWN,
+        _ => chunk::DATA,
     }
 }
 

@@ -38,8 +38,8 @@ pub const POD: Host = cast::pod(1, 1);
 pub const LOCAL: Host = cast::pod(1, 2);
 /// A backend on node 2.
 pub const REMOTE: Host = cast::pod(2, 1);
-/// Both transports.
-pub const TRANSPORTS: [L4; 2] = [L4::Tcp, L4::Udp];
+/// The transports.
+pub const TRANSPORTS: [L4; 3] = [L4::Tcp, L4::Udp, L4::Sctp];
 
 /// The frontends of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Front {
 
     /// The number of its service, one for each family and transport.
     pub fn service(self, family: Family, l4: L4) -> u32 {
-        1 + 4 * self as u32 + 2 * u32::from(family == Family::V6) + u32::from(l4 == L4::Udp)
+        1 + 6 * self as u32 + 3 * u32::from(family == Family::V6) + l4 as u32
     }
 }
 
@@ -155,9 +155,9 @@ impl World {
     pub fn backend(&self, host: Host, family: Family, l4: L4) -> BackendRef {
         let Name::Pod(node, number) = host.name else { panic!("{} is no pod", host.name) };
         let id = 400 * u32::from(node)
-            + 4 * u32::from(number)
-            + 2 * u32::from(family == Family::V6)
-            + u32::from(l4 == L4::Udp);
+            + 8 * u32::from(number)
+            + 4 * u32::from(family == Family::V6)
+            + l4 as u32;
         let line = self.tables.backends.get(&id);
         BackendRef { id, generation: line.map_or(1, |line| line.generation) }
     }

@@ -17,11 +17,11 @@ use super::{DataplaneError, Tables, hash_table::HashTable};
 /// How long flows live without a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TCP, once established.
+    /// TCP and SCTP, once established.
     pub tcp: Duration,
-    /// TCP, before that.
+    /// The same, before that.
     pub tcp_opening: Duration,
-    /// TCP, closed or reset: the `TIME_WAIT` of either end.
+    /// The same, closed or reset: the `TIME_WAIT` of either end.
     pub tcp_closed: Duration,
     /// UDP, once answered.
     pub udp: Duration,
@@ -147,9 +147,9 @@ fn limit<A>(
     let answered =
         generation == Generation::Established || (flow.state | other_state) & State::REPLIED != 0;
     match (protocol, closed, answered) {
-        (Protocol::TCP, true, _) => timeouts.tcp_closed,
-        (Protocol::TCP, false, true) => timeouts.tcp,
-        (Protocol::TCP, false, false) => timeouts.tcp_opening,
+        (Protocol::TCP | Protocol::SCTP, true, _) => timeouts.tcp_closed,
+        (Protocol::TCP | Protocol::SCTP, false, true) => timeouts.tcp,
+        (Protocol::TCP | Protocol::SCTP, false, false) => timeouts.tcp_opening,
         (_, _, true) => timeouts.udp,
         (_, _, false) => timeouts.udp_unanswered,
     }

@@ -100,7 +100,7 @@ pub struct Programs {
 
 impl Programs {
     /// Names of the programs, as the kernel shows them.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "lb_xdp_all",
         "lb_xdp_begin",
         "lb_uplink_begin",
@@ -111,6 +111,7 @@ impl Programs {
         "lb_pod_out_all",
         "lb_answer",
         "lb_errors",
+        "lb_sctp",
         "lb_xdp",
         "lb_uplink_in",
         "lb_uplink_out",
@@ -178,7 +179,11 @@ impl Programs {
             ("STAGES", Stage::Whole, Hook::WorkloadIn, "lb_pod_in_all"),
             ("STAGES", Stage::Whole, Hook::WorkloadOut, "lb_pod_out_all"),
         ];
-        let others = [every(Stage::Answer, "lb_answer"), every(Stage::Errors, "lb_errors")];
+        let others = [
+            every(Stage::Answer, "lb_answer"),
+            every(Stage::Errors, "lb_errors"),
+            every(Stage::Sctp, "lb_sctp"),
+        ];
         for (map, stage, hook, name) in whole.into_iter().chain(others.into_iter().flatten()) {
             let failed = |source: ProgramError| DataplaneError::Program {
                 program: name,

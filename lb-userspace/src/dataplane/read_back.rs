@@ -89,6 +89,7 @@ fn frontend<A: Address>(key: FrontendKey<A>) -> Option<Frontend> {
     let protocol = match WireProtocol(key.protocol) {
         WireProtocol::TCP => Protocol::Tcp,
         WireProtocol::UDP => Protocol::Udp,
+        WireProtocol::SCTP => Protocol::Sctp,
         _ => return None,
     };
     Some(Frontend { address: key.address.to_ip(), port: key.port.to_host(), protocol })

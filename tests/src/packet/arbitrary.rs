@@ -224,6 +224,7 @@ fn extensions(family: Family) -> BoxedStrategy<Vec<(u8, Vec<u8>)>> {
 enum Transport {
     Tcp { flags: u8, sequence: (u32, u32), options: usize },
     Udp { checksum: bool },
+    Sctp { chunk: u8, tags: (u32, u32), checksum: bool },
     Other(u8),
 }
 
@@ -236,6 +237,10 @@ impl Transport {
                 .tcp_options(&vec![1; 4 * options]),
             Self::Udp { checksum: true } => packet.udp(),
             Self::Udp { checksum: false } => packet.udp_without_checksum(),
+            Self::Sctp { chunk, tags, checksum } => {
+                let packet = packet.sctp(chunk).tags(tags.0, tags.1);
+                if checksum { packet } else { packet.sctp_without_checksum() }
+            }
             Self::Other(protocol) => packet.other(protocol),
         }
     }
@@ -249,12 +254,15 @@ fn transport() -> impl Strategy<Value = Transport> {
     ];
     let tcp = (flags, any::<(u32, u32)>(), prop_oneof![Just(0), 0..=10usize])
         .prop_map(|(flags, sequence, options)| Transport::Tcp { flags, sequence, options });
-    // SCTP, ICMP, and a number that nobody uses: what is behind them is random.
-    let other = select(vec![ICMP, ICMPV6, 132, 253]).prop_map(Transport::Other);
+    let sctp = (prop_oneof![9 => 0..15_u8, 1 => any::<u8>()], any::<((u32, u32), bool)>())
+        .prop_map(|(chunk, (tags, checksum))| Transport::Sctp { chunk, tags, checksum });
+    // ICMP, and a number that nobody uses: what is behind them is random.
+    let other = select(vec![ICMP, ICMPV6, 253]).prop_map(Transport::Other);
     prop_oneof![
         5 => tcp,
         4 => prop_oneof![5 => Just(true), 1 => Just(false)]
             .prop_map(|checksum| Transport::Udp { checksum }),
+        1 => sctp,
         1 => other,
     ]
 }

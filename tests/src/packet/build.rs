@@ -44,6 +44,7 @@ pub(super) struct Fragment {
 pub(super) enum Transport {
     Tcp { flags: u8, sequence: u32, acknowledgement: u32, window: u16, options: Vec<u8> },
     Udp { checksum: bool },
+    Sctp { chunk: u8, tag: u32, initiate: u32, checksum: bool },
     Other { protocol: u8 },
 }
 
@@ -231,6 +232,31 @@ impl Packet {
         self
     }
 
+    /// Carries SCTP with one chunk of this type (see [`super::chunk`]); the payload is in it.
+    pub fn sctp(mut self, chunk: u8) -> Self {
+        self.transport = Transport::Sctp { chunk, tag: 0, initiate: 1_001, checksum: true };
+        self
+    }
+
+    /// The tags of an SCTP packet: the one that its receiver wants, and, if the chunk begins or accepts an association,
+    /// the one that its sender wants. Panics if it isn't SCTP.
+    pub fn tags(mut self, new_tag: u32, new_initiate: u32) -> Self {
+        let Transport::Sctp { tag, initiate, .. } = &mut self.transport else {
+            panic!("only SCTP has tags; call `sctp` first")
+        };
+        (*tag, *initiate) = (new_tag, new_initiate);
+        self
+    }
+
+    /// Leaves the checksum of SCTP to a device. Panics if it isn't SCTP.
+    pub fn sctp_without_checksum(mut self) -> Self {
+        let Transport::Sctp { checksum, .. } = &mut self.transport else {
+            panic!("only SCTP has this checksum; call `sctp` first")
+        };
+        *checksum = false;
+        self
+    }
+
     /// Carries the payload right behind the IP header, as the given protocol, without ports.
     pub fn other(mut self, protocol: u8) -> Self {
         self.transport = Transport::Other { protocol };
@@ -276,6 +302,7 @@ impl Transport {
         match self {
             Self::Tcp { .. } => number::TCP,
             Self::Udp { .. } => number::UDP,
+            Self::Sctp { .. } => number::SCTP,
             Self::Other { protocol } => *protocol,
         }
     }

@@ -50,9 +50,28 @@ pub fn transport_checksum(
     }
 }
 
+/// The checksum of SCTP (RFC 9260, appendix A), bit by bit: CRC-32C, its bytes in the order in which they lie in
+/// the packet. The packet's own field must hold 0.
+pub fn sctp_checksum(packet: &[u8]) -> [u8; 4] {
+    let mut remainder = u32::MAX;
+    for byte in packet {
+        remainder ^= u32::from(*byte);
+        for _ in 0..8 {
+            let carry = remainder & 1;
+            remainder = remainder >> 1 ^ 0x82f6_3b78 * carry;
+        }
+    }
+    (!remainder).to_le_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_check_value_of_crc_32c_comes_out() {
+        assert_eq!(sctp_checksum(b"123456789"), 0xe306_9283_u32.to_le_bytes());
+    }
 
     #[test]
     fn the_example_of_rfc_1071_comes_out() {

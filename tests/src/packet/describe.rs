@@ -38,6 +38,7 @@ pub fn checksums_ok(bytes: &[u8]) -> bool {
     let transport = match ip.transport {
         Transport::Tcp { checksum, .. }
         | Transport::Udp { checksum, .. }
+        | Transport::Sctp { checksum, .. }
         | Transport::Icmp { checksum, .. } => checksum,
         Transport::Opaque { .. } => Checksum::Absent,
         Transport::Broken(_) => Checksum::Wrong,
@@ -57,6 +58,10 @@ fn describe_ip(line: &mut String, ip: &Ip) {
         Transport::Udp { ports, payload, .. } => {
             let (from, to) = (SocketAddr::new(from, ports.0), SocketAddr::new(to, ports.1));
             add(line, format_args!(" {from} > {to} UDP len {payload}"));
+        }
+        Transport::Sctp { ports, tag, chunk, .. } => {
+            let (from, to) = (SocketAddr::new(from, ports.0), SocketAddr::new(to, ports.1));
+            add(line, format_args!(" {from} > {to} SCTP chunk {chunk} tag {tag}"));
         }
         Transport::Icmp { kind, code, .. } => {
             let name = icmp_name(ip.protocol);
@@ -95,6 +100,7 @@ fn describe_checksums(line: &mut String, ip: &Ip) {
     let (name, checksum) = match ip.transport {
         Transport::Tcp { checksum, .. } => ("tcp", checksum),
         Transport::Udp { checksum, .. } => ("udp", checksum),
+        Transport::Sctp { checksum, .. } => ("sctp", checksum),
         Transport::Icmp { checksum, .. } => ("icmp", checksum),
         Transport::Opaque { .. } | Transport::Broken(_) => return,
     };

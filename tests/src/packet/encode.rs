@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::build::{Fragment, Packet, Transport};
-use super::checksum::{internet_checksum, transport_checksum};
+use super::checksum::{internet_checksum, sctp_checksum, transport_checksum};
+use super::chunk;
 use super::number::{self, FRAGMENT};
 use crate::lab::cast::Family;
 
@@ -103,6 +104,7 @@ impl Packet {
                 }
                 6
             }
+            Transport::Sctp { .. } => return self.sctp_packet(),
             Transport::Tcp { flags, sequence, acknowledgement, window, options } => {
                 self.push_ports(&mut segment);
                 segment.extend(sequence.to_be_bytes());
@@ -124,6 +126,32 @@ impl Packet {
         };
         segment[checksum_at..checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
         segment
+    }
+
+    /// The common header, one chunk, and the checksum.
+    fn sctp_packet(&self) -> Vec<u8> {
+        let Transport::Sctp { chunk: kind, tag, initiate, checksum } = self.transport else {
+            return Vec::new();
+        };
+        let mut value = self.payload.clone();
+        if matches!(kind, chunk::INIT | chunk::INIT_ACK) {
+            // The tag; then window, streams and first number, which matter to nobody here.
+            value.splice(0..0, [&initiate.to_be_bytes()[..], &[0; 12]].concat());
+        }
+        let mut packet = Vec::new();
+        self.push_ports(&mut packet);
+        packet.extend(tag.to_be_bytes());
+        packet.extend([0; 4]);
+        packet.extend([kind, 0]);
+        packet.extend(word(4 + value.len()).to_be_bytes());
+        packet.extend(&value);
+        // A chunk is padded to words, which its length doesn't count.
+        packet.resize(packet.len().next_multiple_of(4), 0);
+        if checksum {
+            let checksum = sctp_checksum(&packet);
+            packet[8..12].copy_from_slice(&checksum);
+        }
+        packet
     }
 
     fn push_ports(&self, segment: &mut Vec<u8>) {

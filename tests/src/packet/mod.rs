@@ -24,7 +24,7 @@ mod tests;
 
 pub use arbitrary::{Endpoints, arbitrary};
 pub use build::Packet;
-pub use checksum::{internet_checksum, transport_checksum};
+pub use checksum::{internet_checksum, sctp_checksum, transport_checksum};
 pub use describe::{checksums_ok, describe};
 
 /// The bits of a TCP header's flags (RFC 9293, section 3.1).
@@ -49,6 +49,26 @@ pub mod flags {
     pub const SYN_ACK: u8 = SYN | ACK;
 }
 
+/// The types of SCTP's chunks that matter to who looks on (RFC 9260, section 3.2).
+pub mod chunk {
+    /// User data.
+    pub const DATA: u8 = 0;
+    /// Begins an association.
+    pub const INIT: u8 = 1;
+    /// Accepts it.
+    pub const INIT_ACK: u8 = 2;
+    /// Ends it at once.
+    pub const ABORT: u8 = 6;
+    /// Begins its end.
+    pub const SHUTDOWN: u8 = 7;
+    /// Acknowledges that.
+    pub const SHUTDOWN_ACK: u8 = 8;
+    /// What the client says after `INIT_ACK`.
+    pub const COOKIE_ECHO: u8 = 10;
+    /// The last one.
+    pub const SHUTDOWN_COMPLETE: u8 = 14;
+}
+
 /// Numbers that say what comes next (IANA: ethertypes, protocol numbers).
 mod number {
     pub(super) const IPV4: u16 = 0x0800;
@@ -63,5 +83,6 @@ mod number {
     pub(super) const ROUTING: u8 = 43;
     pub(super) const FRAGMENT: u8 = 44;
     pub(super) const ICMPV6: u8 = 58;
+    pub(super) const SCTP: u8 = 132;
     pub(super) const DESTINATION_OPTIONS: u8 = 60;
 }

@@ -5,9 +5,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::checksum::{internet_checksum, transport_checksum};
+use super::checksum::{internet_checksum, sctp_checksum, transport_checksum};
 use super::number::{
-    self, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP,
+    self, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, SCTP, TCP, UDP,
 };
 use crate::lab::cast::Mac;
 
@@ -16,7 +16,7 @@ use crate::lab::cast::Mac;
 pub(super) enum Checksum {
     Right,
     Wrong,
-    /// UDP over IPv4 may go without.
+    /// UDP over IPv4 may go without, and SCTP as long as a device is to fill it in.
     Absent,
     /// It covers bytes that are not there: those of other fragments, or cut off.
     Unknown,
@@ -69,6 +69,12 @@ pub(super) enum Transport {
     Udp {
         ports: (u16, u16),
         payload: usize,
+        checksum: Checksum,
+    },
+    Sctp {
+        ports: (u16, u16),
+        tag: u32,
+        chunk: u8,
         checksum: Checksum,
     },
     Icmp {
@@ -197,6 +203,7 @@ impl Ip {
             match self.protocol {
                 TCP => self.tcp(segment).unwrap_or(Transport::Broken("TCP header")),
                 UDP => self.udp(segment).unwrap_or(Transport::Broken("UDP header")),
+                SCTP => self.sctp(segment).unwrap_or(Transport::Broken("SCTP header")),
                 ICMP | ICMPV6 => self.icmp(segment).unwrap_or(Transport::Broken("ICMP header")),
                 _ => Transport::Opaque { payload: segment.len() },
             }
@@ -236,6 +243,24 @@ impl Ip {
         Some(Transport::Udp {
             ports: (word(segment, 0)?, word(segment, 2)?),
             payload: length - 8,
+            checksum,
+        })
+    }
+
+    fn sctp(&self, packet: &[u8]) -> Option<Transport> {
+        let field = array::<4>(packet, 8)?;
+        let mut cleared = packet.to_vec();
+        cleared[8..12].fill(0);
+        let checksum = match field {
+            // For the device to fill in.
+            [0, 0, 0, 0] => Checksum::Absent,
+            _ if !self.is_whole() => Checksum::Unknown,
+            _ => verdict(sctp_checksum(&cleared) == field),
+        };
+        Some(Transport::Sctp {
+            ports: (word(packet, 0)?, word(packet, 2)?),
+            tag: u32::from_be_bytes(array(packet, 4)?),
+            chunk: *packet.get(12)?,
             checksum,
         })
     }

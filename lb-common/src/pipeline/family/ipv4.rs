@@ -67,7 +67,7 @@ impl Family for Ipv4 {
     #[inline(always)]
     fn read_icmp<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>> {
         let header = packet.header::<Ipv4Header>(at)?;
-        (!header.is_fragment()).then(|| header.ip(at, L4::Udp)).flatten()
+        (!header.is_fragment()).then(|| header.ip(at, L4::Other)).flatten()
     }
 
     #[inline(always)]

@@ -47,7 +47,7 @@ impl Family for Ipv6 {
         if !header.is_version_6() {
             return Err(CUT_SHORT);
         }
-        let mut ip = header.ip(L3_AT, L4::Tcp);
+        let mut ip = header.ip(L3_AT, L4::Other);
         let mut next = header.next_header();
         for _ in 0..EXTENSIONS {
             let length = match next {
@@ -99,7 +99,7 @@ impl Family for Ipv6 {
 
     #[inline(always)]
     fn read_icmp<P: Packet>(packet: &P, at: usize) -> Option<Ip<Self>> {
-        Some(packet.header::<Ipv6Header>(at)?.ip(at, L4::Udp))
+        Some(packet.header::<Ipv6Header>(at)?.ip(at, L4::Other))
     }
 
     #[inline(always)]
@@ -108,7 +108,7 @@ impl Family for Ipv6 {
         if !header.is_version_6() {
             return None;
         }
-        let mut ip = header.ip(at, L4::Tcp);
+        let mut ip = header.ip(at, L4::Other);
         let mut next = header.next_header();
         if next == Protocol::FRAGMENT {
             let fragment = packet.header::<FragmentHeader>(ip.l4_at)?;

@@ -79,7 +79,7 @@ pub const fn wire(protocol: Protocol) -> WireProtocol {
     match protocol {
         Protocol::Tcp => WireProtocol::TCP,
         Protocol::Udp => WireProtocol::UDP,
-        Protocol::Sctp => WireProtocol(132),
+        Protocol::Sctp => WireProtocol::SCTP,
     }
 }
 

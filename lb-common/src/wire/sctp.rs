@@ -1,0 +1,153 @@
+//! SCTP (RFC 9260): the common header and the beginning of the first chunk.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |      Source Port Number       |    Destination Port Number    |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                       Verification Tag                        |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                           Checksum                            |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |  Chunk Type   |  Chunk Flags  |         Chunk Length          |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! ```
+
+use super::{Header, TcpFlags, U16, U32};
+use crate::{addr::Port, crc32c};
+
+/// The common header, and the header of the first chunk.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Sctp {
+    ports: [U16; 2],
+    tag: U32,
+    checksum: U32,
+    kind: u8,
+    flags: u8,
+    length: U16,
+}
+
+// SAFETY: bytes and packed words only.
+unsafe impl Header for Sctp {}
+
+const _: () = assert!(size_of::<Sctp>() == Sctp::LEN);
+
+/// Types of chunks.
+mod kind {
+    pub const INIT: u8 = 1;
+    pub const INIT_ACK: u8 = 2;
+    pub const ABORT: u8 = 6;
+    pub const SHUTDOWN: u8 = 7;
+    pub const SHUTDOWN_ACK: u8 = 8;
+    pub const SHUTDOWN_COMPLETE: u8 = 14;
+}
+
+/// Of an ABORT: the verification tag is the one that its receiver sent.
+const REFLECTED: u8 = 1;
+
+impl Sctp {
+    /// Length of the common header in bytes.
+    pub const COMMON_LEN: u32 = 12;
+
+    /// Length in bytes, with the header of the first chunk.
+    pub const LEN: usize = 16;
+
+    /// Where a chunk that begins an association, or accepts it, says its sender's tag.
+    pub const INITIATE_TAG_AT: usize = 16;
+
+    /// Source port.
+    #[inline(always)]
+    pub fn source(&self) -> Port {
+        Port::from_wire(self.ports[0].get())
+    }
+
+    /// Destination port.
+    #[inline(always)]
+    pub fn destination(&self) -> Port {
+        Port::from_wire(self.ports[1].get())
+    }
+
+    /// Verification tag.
+    #[inline(always)]
+    pub fn tag(&self) -> u32 {
+        u32::from_be(self.tag.get())
+    }
+
+    /// Checksum as it lies in memory; 0: the device is to fill it in (no packet in two to the 32 has
+    /// that one).
+    #[inline(always)]
+    pub fn checksum(&self) -> u32 {
+        self.checksum.get()
+    }
+
+    /// Whether the first chunk carries its sender's tag.
+    #[inline(always)]
+    pub const fn has_initiate_tag(&self) -> bool {
+        matches!(self.kind, kind::INIT | kind::INIT_ACK)
+    }
+
+    /// What the first chunk means for an association, in TCP's control bits.
+    #[inline(always)]
+    pub const fn meaning(&self) -> TcpFlags {
+        TcpFlags(match self.kind {
+            kind::INIT => TcpFlags::SYN,
+            kind::INIT_ACK => TcpFlags::SYN | TcpFlags::ACK,
+            kind::ABORT | kind::SHUTDOWN_COMPLETE => TcpFlags::RST | TcpFlags::ACK,
+            kind::SHUTDOWN | kind::SHUTDOWN_ACK => TcpFlags::FIN | TcpFlags::ACK,
+            _ => TcpFlags::ACK,
+        })
+    }
+
+    /// Sets both ports, and says what is to be amended in the checksum: 0 for nothing, because nothing
+    /// changed, or a device is to fill it in anyway.
+    #[inline(always)]
+    pub fn exchange_ports(&mut self, source: Port, destination: Port) -> u32 {
+        let before = self.ports_word();
+        self.ports[0].set(source.to_wire());
+        self.ports[1].set(destination.to_wire());
+        if self.checksum() == 0 { 0 } else { before ^ self.ports_word() }
+    }
+
+    /// Amends the checksum, which covers the whole packet of this length: nothing of it is read.
+    #[inline(always)]
+    pub fn amend(&mut self, change: u32, length: u16) {
+        let change = crc32c::zeros(crc32c::word(change), length.wrapping_sub(4));
+        self.checksum.set((u32::from_le(self.checksum()) ^ change).to_le());
+    }
+
+    /// Writes a packet that consists of an ABORT.
+    #[inline(always)]
+    pub fn fill_abort(
+        &mut self,
+        source: Port,
+        destination: Port,
+        tag: u32,
+        is_reflected: bool,
+        has_checksum: bool,
+    ) {
+        self.ports[0].set(source.to_wire());
+        self.ports[1].set(destination.to_wire());
+        self.tag.set(tag.to_be());
+        self.checksum.set(0);
+        self.kind = kind::ABORT;
+        self.flags = if is_reflected { REFLECTED } else { 0 };
+        self.length.set(4_u16.to_be());
+        if has_checksum {
+            let chunk = u32::from(self.kind) | u32::from(self.flags) << 8 | 4 << 24;
+            let mut state = crc32c::word(!0 ^ self.ports_word());
+            state = crc32c::word(state ^ u32::from_le(self.tag.get()));
+            state = crc32c::word(state);
+            state = crc32c::word(state ^ chunk);
+            self.checksum.set((!state).to_le());
+        }
+    }
+
+    /// Both ports, their first byte the lowest.
+    #[inline(always)]
+    fn ports_word(&self) -> u32 {
+        let (first, second) = (self.ports[0].get(), self.ports[1].get());
+        u32::from(u16::from_le(first)) | u32::from(u16::from_le(second)) << 16
+    }
+}

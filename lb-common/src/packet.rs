@@ -5,7 +5,7 @@ use crate::{
     addr::Port,
     checksum::Delta,
     verdict::DropReason,
-    wire::{Header, Icmp, L4, Sctp, Tcp, Udp},
+    wire::{Header, Icmp, L4, Sctp, Tcp, TcpFlags, Udp},
 };
 
 /// A rewrite of the transport header: new ports, and what they and the addresses do to its sum.
@@ -77,6 +77,17 @@ pub trait Packet: Sized {
     fn change_icmp(&mut self, offset: usize, delta: Delta) -> Result<(), DropReason> {
         let icmp = self.header_mut::<Icmp>(offset).ok_or(DropReason::Unwritable)?;
         icmp.set_checksum(delta.apply(icmp.checksum()));
+        Ok(())
+    }
+
+    /// Replaces the control bits of the TCP header at `offset`.
+    ///
+    /// References into the packet end here, as in `change_l4`.
+    #[inline(always)]
+    fn change_tcp_flags(&mut self, offset: usize, flags: TcpFlags) -> Result<(), DropReason> {
+        let tcp = self.header_mut::<Tcp>(offset).ok_or(DropReason::Unwritable)?;
+        let delta = tcp.exchange_flags(flags);
+        tcp.set_checksum(delta.apply(tcp.checksum()));
         Ok(())
     }
 

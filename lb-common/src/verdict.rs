@@ -183,6 +183,8 @@ pub enum Event {
     ErrorTranslated = 29,
     /// Another backend was tried, because one did not answer the first SYN.
     AnotherTried = 31,
+    /// A client was told, by a packet of its backend made a reset, that the backend is gone.
+    ClientTold = 52,
 }
 
 /// How many counters there are (each a 64-bit number for every CPU).
@@ -242,7 +244,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 38] = [
+pub const COUNTER_INFO: [CounterInfo; 39] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -269,6 +271,11 @@ pub const COUNTER_INFO: [CounterInfo; 38] = [
         Event::AnotherTried as u32,
         "another_tried",
         "connections that went to another endpoint because theirs did not answer",
+    ),
+    info(
+        Event::ClientTold as u32,
+        "client_told",
+        "clients that were told by a packet of their endpoint, made a reset, that it was removed",
     ),
     info(
         Event::AnswerLimited as u32,

@@ -15,7 +15,7 @@ use aya_ebpf::{
 use lb_common::{
     packet::{L4Change, Packet, Settled, exchange_sctp_ports},
     verdict::DropReason,
-    wire::{EtherType, Header, L4, Sctp, Tcp, Udp},
+    wire::{EtherType, Header, L4, Sctp, Tcp, TcpFlags, Udp},
 };
 
 /// A packet at XDP.
@@ -263,6 +263,16 @@ impl Packet for SkbPacket<'_> {
     #[inline(always)]
     fn mtu(&self) -> u32 {
         self.noted(Note::Mtu)
+    }
+
+    #[inline(always)]
+    fn change_tcp_flags(&mut self, offset: usize, flags: TcpFlags) -> Result<(), DropReason> {
+        let tcp = self.header_mut::<Tcp>(offset).ok_or(DropReason::Unwritable)?;
+        let delta = tcp.exchange_flags(flags).for_helper();
+        let at = (offset + Tcp::CHECKSUM_AT) as u32;
+        // SAFETY: the program's own context; references into the packet ended above.
+        let failed = unsafe { bpf_l4_csum_replace(self.skb, at, 0, delta, 0) != 0 };
+        if failed { Err(DropReason::Unwritable) } else { Ok(()) }
     }
 
     /// The kernel's helper fixes the checksum, because it knows whether there is one yet: packets

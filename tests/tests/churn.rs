@@ -22,7 +22,7 @@ use lb_tests::{
 const CHANGES: u32 = 12;
 
 /// How long an endpoint that terminates may still finish what it has: longer than a connection takes.
-const GRACE: Duration = Duration::from_millis(300);
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Endpoints leave as Kubernetes has them leave: terminating first, then removed.
 #[test]

@@ -1,13 +1,13 @@
 //! Flows: a handle on an entry, whether it still goes, and what is noted in it.
 
-use super::{Family, FamilyTables, Tables, graduate, parse::Parsed};
+use super::{Family, FamilyTables, Tables, family::Part, graduate, parse::Parsed};
 use crate::{
     addr::{Address, Port},
     checksum::Delta,
     hook::Hook,
     tables::{BackendRef, Egress, Emit, Flow, FlowKey, Half, State},
     verdict::DropReason,
-    wire::TcpFlags,
+    wire::{L4, TcpFlags},
 };
 
 /// Which of the two generations of the flow table an entry is in.
@@ -115,6 +115,12 @@ impl<A: Address> FlowRef<A> {
         unsafe { (*self.entry).last_seen = now }
     }
 
+    /// Notes that the client was told that the backend is gone.
+    #[inline(always)]
+    pub(super) fn note_told(self) {
+        self.add_state(State::TOLD);
+    }
+
     /// Replaces the cached way out.
     #[inline(always)]
     pub fn set_egress(self, egress: Egress) {
@@ -176,6 +182,8 @@ pub enum Judgement {
     Over,
     /// There is a flow whose backend never answered, and its client asks again.
     Unanswered,
+    /// Its backend is gone, and this packet of the backend's is to tell the client.
+    Farewell,
     /// There is none.
     None,
 }
@@ -194,7 +202,8 @@ const ATTEMPTS: u8 = 3;
 /// Finds the flow of a packet and judges whether it still goes.
 ///
 /// A SYN on a closed flow begins another, and so does one that nobody answered. When the backend is gone,
-/// UDP and SYNs begin another; the senders of whatever else are told.
+/// UDP and SYNs begin another; the senders of whatever else are told. The backend's first packet tells the client,
+/// which may have nothing left to send.
 #[inline(always)]
 pub fn find<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,
@@ -210,11 +219,14 @@ pub fn find<A: Family, T: Tables + FamilyTables<A>>(
     *found = Some(flow);
     let backend = flow.backend();
     if tables.backend_generation(backend.id) != backend.generation {
-        return if flow.is_forward() && (!parsed.has_handshake || parsed.flags.opens()) {
-            Ok(Judgement::Over)
-        } else {
-            Err(DropReason::BackendGone)
-        };
+        if flow.is_forward() && (!parsed.has_handshake || parsed.flags.opens()) {
+            return Ok(Judgement::Over);
+        }
+        let tells = !flow.is_forward()
+            && parsed.l4 == L4::Tcp
+            && parsed.part == Part::WHOLE
+            && flow.state() & (State::TOLD | State::RST) == 0;
+        return if tells { Ok(Judgement::Farewell) } else { Err(DropReason::BackendGone) };
     }
     if parsed.flags.opens() && flow.is_forward() {
         return Ok(judge_syn(tables, hook, now, flow, key));

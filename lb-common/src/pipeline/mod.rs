@@ -43,7 +43,7 @@ use crate::{
     packet::Packet,
     tables::{FlowKey, FrontendKey},
     verdict::{DropReason, Event, PassReason, Stage, Verdict},
-    wire::{EtherType, Ethernet},
+    wire::{EtherType, Ethernet, TcpFlags},
 };
 use begin::Begun;
 use choose::Before;
@@ -219,7 +219,8 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     let mut found = None;
     let judgement = flow::find(tables, hook, &parsed, now, &key, &mut found)?;
-    if judgement != Judgement::Goes {
+    let farewell = judgement == Judgement::Farewell;
+    if judgement != Judgement::Goes && !(farewell && P::COMPLETE) {
         if !P::COMPLETE && judgement != Judgement::None {
             return Ok(Fate::pass(PassReason::Declined));
         }
@@ -237,7 +238,13 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         return Ok(Fate::pass(PassReason::Declined));
     };
     parse::remember_first(tables, hook, now, &parsed);
-    carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
+    let fate = carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)?;
+    if P::COMPLETE && farewell {
+        flow.note_told();
+        packet.change_tcp_flags(parsed.l4_at, TcpFlags(TcpFlags::RST | TcpFlags::ACK))?;
+        tables.count(Event::ClientTold as u32);
+    }
+    Ok(fate)
 }
 
 /// Begins a flow for a packet that is a service's and has none, or none that goes on.
@@ -258,7 +265,7 @@ fn begin_flow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let judgement = flow::find(tables, hook, &parsed, now, &key, &mut found)?;
     let before = match (judgement, found) {
         // Another CPU has begun it meanwhile.
-        (Judgement::Goes, _) => return Ok(Fate::LaterWhole),
+        (Judgement::Goes | Judgement::Farewell, _) => return Ok(Fate::LaterWhole),
         (Judgement::Unanswered, Some(flow)) => {
             Before { backend: flow.backend(), attempt: flow.packets() + 1 }
         }

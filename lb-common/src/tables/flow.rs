@@ -171,6 +171,8 @@ impl State {
     pub const FIN: u8 = 4;
     /// A RST was seen in this direction.
     pub const RST: u8 = 8;
+    /// Reverse half: the client was told that the backend is gone.
+    pub const TOLD: u8 = 16;
 }
 
 impl<A: Address> FlowKey<A> {

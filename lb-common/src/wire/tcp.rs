@@ -19,7 +19,10 @@
 //! ```
 
 use super::{Header, U16, U32};
-use crate::{addr::Port, checksum::Sum};
+use crate::{
+    addr::Port,
+    checksum::{Delta, Sum},
+};
 
 /// The header without options.
 #[repr(C)]
@@ -119,6 +122,15 @@ impl Tcp {
     #[inline(always)]
     pub fn flags(&self) -> TcpFlags {
         TcpFlags(self.flags)
+    }
+
+    /// Replaces the control bits, and says what that does to the checksum.
+    #[inline(always)]
+    pub fn exchange_flags(&mut self, flags: TcpFlags) -> Delta {
+        let half = |flags| Sum::of_half(u16::from_ne_bytes([self.data_offset, flags]));
+        let delta = Delta::replace(half(self.flags), half(flags.0));
+        self.flags = flags.0;
+        delta
     }
 
     /// Writes the header of a segment of our own, without options, window and checksum.

@@ -13,7 +13,9 @@ use lb_tests::{
 };
 
 use crate::{
-    traffic::{At, POD_IN, POD_OUT, UPLINK_IN, UPLINK_OUT, carrying, each, reply, request},
+    traffic::{
+        At, POD_IN, POD_OUT, UPLINK_IN, UPLINK_OUT, between, carrying, each, reply, request,
+    },
     world::{Front, LOCAL, MTU, POD, REMOTE, UPLINK, World},
 };
 
@@ -262,8 +264,15 @@ fn both_ends_of_a_connection_whose_backend_is_gone_get_a_reset_from_each_other()
                 assert!(describe(&sent.frame).contains("TCP [R] seq 5 ack 0 len 0"));
             };
             check(there, &question.tcp(flags::ACK).sequence(4, 5));
+            // The endpoint's first packet tells the client, which may have nothing left to send.
             let answer = reply(family, L4::Tcp, asked.tuple());
-            check(here, &answer.tcp(flags::PSH | flags::ACK).sequence(4, 5));
+            let answer = answer.tcp(flags::PSH | flags::ACK).sequence(4, 5);
+            let reset =
+                between(answer.clone(), front.socket(family), client.socket(family, 40_000))
+                    .tcp(flags::RST | flags::ACK)
+                    .sequence(4, 5);
+            world.send(here, &answer).is(Ok(Verdict::Stack), &reset, &[Event::ClientTold as u32]);
+            check(here, &answer);
         }
     }
 }

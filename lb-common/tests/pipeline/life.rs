@@ -9,7 +9,7 @@ use lb_common::{
 };
 use lb_tests::{
     lab::cast::{self, Family, Host, OUTSIDE},
-    packet::{checksums_ok, flags},
+    packet::{checksums_ok, describe, flags},
 };
 
 use crate::{
@@ -187,6 +187,11 @@ fn when_the_backend_is_gone_both_ends_of_tcp_are_told_until_a_syn() {
         let backend = line.world.half(line.family, Half::Forward).backend;
         line.world.tables.backends.get_mut(&backend.id).unwrap().generation = 2;
         line.change_table();
+        let farewell = line.answer(&first, flags::ACK);
+        assert!(matches!(farewell.outcome, Ok(Verdict::Stack | Verdict::Transmit(_))));
+        assert_eq!(farewell.counted.get(&(Event::ClientTold as u32)), Some(&1));
+        assert!(describe(&farewell.frame).contains("TCP [R.]"), "{}", describe(&farewell.frame));
+        assert!(checksums_ok(&farewell.frame));
         for end in [flags::ACK, flags::FIN | flags::ACK, flags::RST, flags::SYN_ACK] {
             // Nobody answers a reset.
             let (outcome, told) = match end {

@@ -26,7 +26,7 @@ pub fn desired() -> Result<Desired> {
             let mut add = |name: String, address, backend| {
                 let protocol = match l4 {
                     L4::Tcp => model::Protocol::Tcp,
-                    L4::Udp => model::Protocol::Udp,
+                    _ => model::Protocol::Udp,
                 };
                 let key = key(name, protocol, family);
                 services.insert(key, service(protocol, address, backend));

@@ -130,6 +130,10 @@ impl Tuple {
         if self.protocol == Protocol::UDP {
             return packet.udp();
         }
+        if self.protocol == Protocol::SCTP {
+            let kind = content.flags & 0xf;
+            return packet.sctp(kind).tags(content.sequence, content.acknowledgement);
+        }
         packet.tcp(content.flags).sequence(content.sequence, content.acknowledgement)
     }
 }

@@ -53,9 +53,9 @@ const LOOPBACK: u32 = 1;
 
 /// Room for everything that the suites put in.
 pub const SIZES: Sizes = Sizes {
-    services: 256,
+    services: 512,
     frontends: 1024,
-    backends: 256,
+    backends: 512,
     slots: 1024,
     new_flows: 1 << 12,
     flows: 1 << 12,

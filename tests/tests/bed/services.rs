@@ -14,7 +14,7 @@ use lb_userspace::{
 
 use super::{
     Backend, Front, Ruled,
-    world::{BACKEND_PORT, SERVICE_PORT, TRANSPORTS},
+    world::{BACKEND_PORT, SERVICE_PORT},
 };
 
 /// All services, with these hosts behind each, and those with rules, behind which there are always the same.
@@ -22,7 +22,7 @@ pub fn desired(hosts: impl Fn(Backend) -> Vec<Host>) -> Desired {
     let mut desired = Desired::default();
     for family in Family::BOTH {
         desired.addresses.insert(NODE1.ip(family), AddressOwner::Other);
-        for l4 in TRANSPORTS {
+        for l4 in [L4::Tcp, L4::Udp, L4::Sctp] {
             for backend in Backend::ALL {
                 let key = service_key(&format!("{backend:?}"), family, l4);
                 let frontends = BTreeMap::from([
@@ -111,5 +111,6 @@ const fn protocol(l4: L4) -> model::Protocol {
     match l4 {
         L4::Tcp => model::Protocol::Tcp,
         L4::Udp => model::Protocol::Udp,
+        _ => model::Protocol::Sctp,
     }
 }

@@ -25,7 +25,7 @@ pub const CLIENT_PORT: u16 = 40_000;
 pub const MTU: u16 = 1500;
 /// The pod that is the client.
 pub const POD: Host = cast::pod(1, 1);
-/// Both transports.
+/// The transports that every program knows.
 pub const TRANSPORTS: [L4; 2] = [L4::Tcp, L4::Udp];
 
 /// How many uplinks the node has.

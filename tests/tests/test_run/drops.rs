@@ -7,7 +7,7 @@ use aya::maps::{HashMap, MapData};
 use lb_common::{
     addr::{Ipv4, Ipv6},
     tables::{Flow, FlowKey, SnatPorts},
-    verdict::DropReason,
+    verdict::{DropReason, Event},
     wire::L4,
 };
 use lb_tests::{
@@ -99,6 +99,7 @@ fn a_request_that_is_too_long_for_the_way_out_is_dropped_and_one_that_just_fits_
             (Family::V4, L4::Tcp) => 40,
             (Family::V6, L4::Udp) => 48,
             (Family::V6, L4::Tcp) => 60,
+            (_, L4::Sctp | L4::Other) => unreachable!("TRANSPORTS has no others"),
         };
         let of_length = |length: usize| {
             from_outside(family, l4, Backend::Remote).payload(&vec![7; length - headers])
@@ -169,6 +170,13 @@ fn packets_of_a_connection_whose_backend_is_gone_are_dropped_in_both_directions(
             let (client, server) = (POD.socket(family, CLIENT_PORT), Backend::Local.socket(family));
             for l4 in TRANSPORTS {
                 let reply = answer(family, l4, server, client);
+                if l4 == L4::Tcp {
+                    // The first one tells the client.
+                    let sent = bed.send(bed.world.pod_out(), &reply);
+                    assert_eq!(sent.counted.get(&(Event::ClientTold as u32)), Some(&1));
+                    let told = describe(&sent.frame);
+                    assert!(told.contains("TCP [R.]") && checksums_ok(&sent.frame), "{told}");
+                }
                 is_dropped_at(bed, bed.world.pod_out(), &reply, DropReason::BackendGone);
                 // What may begin anew finds that there is nobody left.
                 let packet = from_pod(family, l4, Backend::Local);

@@ -3,7 +3,8 @@
 //!
 //! - `passes`: what is not ours. `local`: backends that the stack routes to. `remote`: what leaves
 //!   without the stack. `xdp`: what XDP finishes and what it leaves to TC.
-//! - `odd`: fragments, extension headers, missing stages. `rules`: affinity, source ranges, policies, addresses.
+//! - `odd`: fragments, extension headers, missing stages. `sctp`: the transport that TC alone
+//!   knows. `rules`: affinity, source ranges, policies, addresses.
 //! - `drops`: every other reason that can be had. `graduation`: how flows move between the two tables.
 //!
 //! Traffic over attached programs does not belong here.
@@ -18,6 +19,7 @@ mod odd;
 mod passes;
 mod remote;
 mod rules;
+mod sctp;
 mod xdp;
 
 use std::net::SocketAddr;
@@ -33,7 +35,7 @@ use lb_common::{
 };
 use lb_tests::{
     lab::cast::{Family, Host, NODE1, OUTSIDE},
-    packet::{Packet, flags},
+    packet::{Packet, chunk, flags},
 };
 
 // Counters, by what they count.
@@ -90,6 +92,8 @@ fn carrying(packet: Packet, l4: L4, tcp_flags: u8) -> Packet {
     match l4 {
         L4::Tcp => packet.tcp(tcp_flags),
         L4::Udp => packet.udp(),
+        _ if tcp_flags == flags::SYN => packet.sctp(chunk::INIT),
+        _ => packet.sctp(chunk::INIT_ACK).tags(1_001, 1_001),
     }
 }
 

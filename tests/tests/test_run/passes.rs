@@ -46,7 +46,7 @@ fn fragments_of_others_other_protocols_and_what_is_not_ip_pass_untouched() -> Re
         let packet = || Packet::ipv4().from(OUTSIDE, CLIENT_PORT).payload(b"sixteen bytes ...");
         let cases = [
             (packet().fragment(2, false, 7), PassReason::Fragment),
-            (packet().other(132), PassReason::Protocol),
+            (packet().other(33), PassReason::Protocol),
             (packet().vlan(7), PassReason::NotIp),
             (Packet::ipv6().fragment(2, true, 7), PassReason::Fragment),
         ];

@@ -3,7 +3,8 @@
 mod common;
 
 use std::{
-    io::ErrorKind,
+    io::{ErrorKind, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -86,6 +87,32 @@ fn when_its_endpoint_is_removed_a_connection_is_reset_and_the_next_one_goes_else
         assert_eq!(error.kind(), Some(ErrorKind::ConnectionReset), "{error}");
         assert!(asked.elapsed() < patient(SOON) / 2, "{error}");
         assert_eq!(request(client, Protocol::Tcp, target, SOON)?.name, name((1, 2)));
+    }
+    Ok(())
+}
+
+/// Its request was heard, it waits, and the answer comes when the endpoint is no endpoint any more: nothing that the
+/// client does would tell it.
+#[test]
+fn a_client_that_only_listens_learns_with_the_answer_that_its_endpoint_was_removed() -> Result<()> {
+    let bed = Bed::start(Cluster::start()?, &[(1, 1)], &[])?;
+    for (family, endpoint) in [(Family::V4, (1, 2)), (Family::V6, (2, 2))] {
+        bed.set_backends(&[endpoint])?;
+        let address = cast::pod(endpoint.0, endpoint.1).socket(family, 8080);
+        let listener =
+            bed.cluster.pod(endpoint.0, endpoint.1).run(|| TcpListener::bind(address))??;
+        let target = cluster_ip(family);
+        let mut client = bed.cluster.pod(1, 3).run(|| TcpStream::connect(target))??;
+        client.set_read_timeout(Some(patient(SOON)))?;
+        client.write_all(b"a question")?;
+        let (mut server, _) = listener.accept()?;
+        server.read_exact(&mut [0; 10])?;
+        bed.set_backends(&[(1, 1)])?;
+        let before = bed.lb.counter("client_told")?;
+        server.write_all(b"an answer")?;
+        let error = client.read(&mut [0; 10]).err().context("an answer of nobody's endpoint")?;
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+        assert_eq!(bed.lb.counter("client_told")?, before + 1);
     }
     Ok(())
 }

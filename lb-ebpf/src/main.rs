@@ -15,6 +15,7 @@ mod fib;
 mod maps;
 mod packet;
 mod services;
+mod sockets;
 mod tables;
 
 use aya_ebpf::{

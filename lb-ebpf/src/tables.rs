@@ -24,6 +24,7 @@ use crate::{
         FRAGMENTS_V4, FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS,
         NEW_FLOWS_V4, NEW_FLOWS_V6, RangeData, SERVICE_STATS, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
     },
+    sockets,
 };
 
 const EEXIST: i32 = -17;
@@ -365,6 +366,11 @@ impl<A: KernelFamily> FamilyTables<A> for Kernel {
     fn remove(&self, key: &FlowKey<A>) {
         self.remove_new(key);
         let _ = A::flows().remove(key);
+    }
+
+    #[inline(always)]
+    fn has_socket(&self, key: &FlowKey<A>) -> bool {
+        sockets::has_socket(self.ctx, key)
     }
 
     #[inline(always)]

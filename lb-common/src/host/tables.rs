@@ -1,6 +1,10 @@
 //! The tables in maps of the standard kind.
 
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::{
     cell::{Cell, RefCell, UnsafeCell},
     ptr::NonNull,
@@ -38,6 +42,8 @@ pub struct FamilyState<A> {
     pub affinity: RefCell<BTreeMap<AffinityKey<A>, Remembered>>,
     /// The kernel's routing table, by destination.
     pub routes: Routes<A>,
+    /// Sockets of this node: protocol, address, port.
+    pub sockets: BTreeSet<(u8, A, Port)>,
     draft: Option<Box<UnsafeCell<Draft<A>>>>,
     fragments: RefCell<BTreeMap<FragmentKey<A>, Fragmented>>,
     new: Entries<A>,
@@ -225,6 +231,11 @@ impl<A: HostFamily> FamilyTables<A> for HostTables {
     fn remove(&self, key: &FlowKey<A>) {
         self.remove_new(key);
         A::state(self).established.borrow_mut().remove(key);
+    }
+
+    fn has_socket(&self, key: &FlowKey<A>) -> bool {
+        let socket = (key.protocol, key.destination, key.destination_port);
+        A::state(self).sockets.contains(&socket)
     }
 
     fn route(&self, query: &RouteQuery<A>, egress: &mut Egress) -> Route {

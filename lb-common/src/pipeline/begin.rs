@@ -287,6 +287,10 @@ fn claim_reverse<A: Family, T: Tables + FamilyTables<A>>(
         draft.forward.port_delta = Delta::replace(outer, inner);
         draft.reverse.port_delta = Delta::replace(inner, outer);
         reverse_key.destination_port = port;
+        // Of an address of this node's own the port may be somebody's already, whatever its number.
+        if plan.emit == Emit::Transmit && tables.has_socket(reverse_key) {
+            continue;
+        }
         match tables.claim(reverse_key, &draft.reverse) {
             Claim::Claimed => {
                 if attempt >= LONG_SEARCH {

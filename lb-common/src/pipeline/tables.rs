@@ -106,6 +106,8 @@ pub trait FamilyTables<A>: ServiceTables<A> {
     fn remove_new(&self, key: &FlowKey<A>);
     /// Removes a flow from both.
     fn remove(&self, key: &FlowKey<A>);
+    /// Whether a socket of this node would take a packet with this key's addresses and ports.
+    fn has_socket(&self, key: &FlowKey<A>) -> bool;
     /// Asks the kernel's routing table.
     fn route(&self, query: &RouteQuery<A>, egress: &mut Egress) -> Route;
 }

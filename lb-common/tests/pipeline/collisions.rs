@@ -50,6 +50,22 @@ fn two_services_that_lead_one_client_port_to_one_backend_both_work() {
     });
 }
 
+/// A process may be bound to any port, ours too: replies that were translated would not reach it.
+#[test]
+fn a_port_that_a_socket_of_this_node_has_is_not_taken() {
+    each(|family, l4| {
+        let mut world = World::new(&[REMOTE]);
+        let question = request(family, l4, OUTSIDE, Front::Node);
+        let (would_be, _) = world.send(UPLINK_IN, &question).tuple();
+        world = World::new(&[REMOTE]);
+        world.bind(l4, would_be);
+        let (source, _) = world.send(UPLINK_IN, &question).tuple();
+        assert_eq!(source.ip(), would_be.ip());
+        assert_ne!(source.port(), would_be.port());
+        assert!(SNAT_PORTS.contains(Port::from_host(source.port())));
+    });
+}
+
 #[test]
 fn a_collision_without_ports_of_ours_is_refused_and_harms_nobody() {
     each(|family, l4| {

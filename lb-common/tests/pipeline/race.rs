@@ -137,6 +137,10 @@ where
         FamilyTables::<A>::remove(self.tables, key);
     }
 
+    fn has_socket(&self, key: &FlowKey<A>) -> bool {
+        self.tables.has_socket(key)
+    }
+
     fn route(&self, query: &RouteQuery<A>, egress: &mut Egress) -> Route {
         self.tables.route(query, egress)
     }

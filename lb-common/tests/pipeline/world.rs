@@ -146,6 +146,15 @@ impl World {
         *line = Service { all: selection, internal: selection, external: selection, ..*line };
     }
 
+    /// A socket of this node.
+    pub fn bind(&mut self, l4: L4, socket: SocketAddr) {
+        let (protocol, port) = (l4.protocol().0, Port::from_host(socket.port()));
+        match socket.ip() {
+            IpAddr::V4(ip) => self.tables.v4.sockets.insert((protocol, ip.into(), port)),
+            IpAddr::V6(ip) => self.tables.v6.sockets.insert((protocol, ip.into(), port)),
+        };
+    }
+
     /// The line of a service.
     pub fn service(&mut self, front: Front, family: Family, l4: L4) -> &mut Service {
         self.tables.services.get_mut(&front.service(family, l4)).expect("a service of the world")

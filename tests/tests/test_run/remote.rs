@@ -1,6 +1,8 @@
 //! Node port to a backend elsewhere: with the node's address, straight out again, and the reply the
 //! same way back.
 
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
 use anyhow::Result;
 use lb_common::wire::L4;
 use lb_tests::{
@@ -11,9 +13,9 @@ use lb_tests::{
 use crate::{
     CREATED, RESOLVE, STACK, TRANSMIT, answer,
     bed::{
-        At, Backend, Front, Sent, in_shared_bed,
+        At, Backend, Bed, Front, SIZES, Sent, in_shared_bed,
         sent::action,
-        world::{CLIENT_PORT, uplink_mac},
+        world::{CLIENT_PORT, TRANSPORTS, uplink_mac},
     },
     between, each, from_outside, snat_port,
 };
@@ -47,6 +49,37 @@ fn requests_leave_for_a_backend_whose_link_layer_address_is_known_and_answers_co
             sent.is(action::TC_REDIRECT, &translated, &[TRANSMIT]);
         }
     })
+}
+
+/// The same client with the same secret would get the same port; a socket of the node has it now.
+#[test]
+fn a_source_port_that_a_socket_of_the_node_has_is_left_to_it() -> Result<()> {
+    let port_of = |bed: &Bed, family, l4| {
+        let sent = bed.send(bed.world.uplink_in(), &from_outside(family, l4, Backend::Remote));
+        snat_port(&sent, family)
+    };
+    let bed = Bed::with(&SIZES, |_| Ok(()))?;
+    let mut ports = Vec::new();
+    for family in Family::BOTH {
+        for l4 in TRANSPORTS {
+            ports.push((family, l4, port_of(&bed, family, l4)));
+        }
+    }
+    drop(bed);
+    let bed = Bed::with(&SIZES, |_| Ok(()))?;
+    for (family, l4, port) in ports {
+        let any = match family {
+            Family::V4 => SocketAddr::from(([0; 4], port)),
+            Family::V6 => SocketAddr::from(([0; 16], port)),
+        };
+        let (_listener, _socket);
+        match l4 {
+            L4::Tcp => _listener = TcpListener::bind(any)?,
+            _ => _socket = UdpSocket::bind(any)?,
+        }
+        assert_ne!(port_of(&bed, family, l4), port, "{family:?} {l4:?}");
+    }
+    Ok(())
 }
 
 #[test]

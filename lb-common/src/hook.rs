@@ -15,6 +15,8 @@ pub enum Hook {
     UplinkIn = 3,
     /// A packet that leaves over an uplink.
     UplinkOut = 4,
+    /// The same, if a socket of this node sent it: a client's packet.
+    HostOut = 5,
 }
 
 /// Where a client is, as far as a service's selections differ by it.
@@ -28,20 +30,26 @@ pub enum Scope {
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Self; 4] =
-        [Self::WorkloadIn, Self::WorkloadOut, Self::UplinkIn, Self::UplinkOut];
+    pub const ALL: [Self; 5] =
+        [Self::WorkloadIn, Self::WorkloadOut, Self::UplinkIn, Self::UplinkOut, Self::HostOut];
 
     /// Whether packets come from clients here: new flows start only at such a hook.
     #[inline(always)]
     pub const fn faces_clients(self) -> bool {
-        matches!(self, Self::WorkloadIn | Self::UplinkIn)
+        matches!(self, Self::WorkloadIn | Self::UplinkIn | Self::HostOut)
+    }
+
+    /// Whether packets leave here: what answers their senders has to come in.
+    #[inline(always)]
+    pub const fn leaves(self) -> bool {
+        matches!(self, Self::WorkloadOut | Self::UplinkOut | Self::HostOut)
     }
 
     /// The scope of clients whose packets come in here.
     #[inline(always)]
     pub const fn scope(self) -> Scope {
         match self {
-            Self::WorkloadIn | Self::WorkloadOut => Scope::Internal,
+            Self::WorkloadIn | Self::WorkloadOut | Self::HostOut => Scope::Internal,
             Self::UplinkIn | Self::UplinkOut => Scope::External,
         }
     }
@@ -54,6 +62,7 @@ impl Hook {
             2 => Some(Self::WorkloadOut),
             3 => Some(Self::UplinkIn),
             4 => Some(Self::UplinkOut),
+            5 => Some(Self::HostOut),
             _ => None,
         }
     }

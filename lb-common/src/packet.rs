@@ -49,6 +49,9 @@ pub trait Packet: Sized {
     /// Index of the interface at which the packet is seen.
     fn ifindex(&self) -> u32;
 
+    /// Whether a socket of this machine sent it.
+    fn is_own(&self) -> bool;
+
     /// Cuts the frame off after so many bytes, of which it has at least as many; false: it can't be.
     /// Only where packets are finished.
     fn cut(&mut self, len: u32) -> bool;

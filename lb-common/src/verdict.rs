@@ -15,6 +15,8 @@ pub enum Verdict {
     Transmit(u32),
     /// Translated, out of the interface with this index; the kernel finds the neighbour.
     Resolve(u32),
+    /// Translated and addressed, as if it had come in over the interface with this index.
+    Inject(u32),
     /// Not translated: made into an answer to its sender, back to where it came from.
     Answer(Answer),
     /// To be gone on with by another stage. No outcome: nothing is counted.
@@ -51,16 +53,18 @@ pub enum Stage {
     Begin = 3,
     /// The checksum of SCTP, when all else is done.
     Sctp = 4,
+    /// The whole way of what a socket of this node sends: from here on at [`Hook::HostOut`].
+    Host = 5,
 }
 
 /// How many hooks there are.
-const HOOKS: u32 = 4;
+const HOOKS: u32 = 5;
 
 const _: () = assert!(Hook::ALL.len() == HOOKS as usize);
 
 impl Stage {
     /// How many places there are for their programs.
-    pub const PLACES: u32 = 5 * HOOKS;
+    pub const PLACES: u32 = 6 * HOOKS;
 
     /// The place of its program for a hook.
     #[inline(always)]
@@ -211,6 +215,7 @@ impl Verdict {
             Self::Switch => 23,
             Self::Transmit(_) => 17,
             Self::Resolve(_) => 18,
+            Self::Inject(_) => 53,
             Self::Answer(answer) => answer as u32,
             // Counted by nobody.
             Self::Later(_) => COUNTERS,
@@ -221,7 +226,7 @@ impl Verdict {
     #[inline(always)]
     pub const fn ifindex(self) -> u32 {
         match self {
-            Self::Transmit(ifindex) | Self::Resolve(ifindex) => ifindex,
+            Self::Transmit(ifindex) | Self::Resolve(ifindex) | Self::Inject(ifindex) => ifindex,
             _ => 0,
         }
     }
@@ -234,6 +239,7 @@ impl Verdict {
             17 => Some(Self::Transmit(ifindex)),
             18 => Some(Self::Resolve(ifindex)),
             23 => Some(Self::Switch),
+            53 => Some(Self::Inject(ifindex)),
             _ => None,
         }
     }
@@ -244,7 +250,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 39] = [
+pub const COUNTER_INFO: [CounterInfo; 40] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -261,6 +267,11 @@ pub const COUNTER_INFO: [CounterInfo; 39] = [
         Verdict::Resolve(0).counter(),
         "translated_resolve",
         "translated and sent on; the kernel found the neighbour",
+    ),
+    info(
+        Verdict::Inject(0).counter(),
+        "translated_inject",
+        "translated for a socket of this node, to which it comes in where its requests leave",
     ),
     info(Answer::Reset as u32, "answer_reset", "answered with a TCP reset or an SCTP ABORT"),
     info(Answer::Unreachable as u32, "answer_unreachable", "answered: port unreachable"),
@@ -377,8 +388,13 @@ mod tests {
 
     #[test]
     fn a_verdict_on_a_translated_packet_is_known_by_its_counter() {
-        for verdict in [Verdict::Stack, Verdict::Switch, Verdict::Transmit(7), Verdict::Resolve(8)]
-        {
+        for verdict in [
+            Verdict::Stack,
+            Verdict::Switch,
+            Verdict::Transmit(7),
+            Verdict::Resolve(8),
+            Verdict::Inject(9),
+        ] {
             assert_eq!(Verdict::translated(verdict.counter(), verdict.ifindex()), Some(verdict));
         }
         assert_eq!(Verdict::translated(Verdict::Answer(Answer::Echo).counter(), 0), None);

@@ -26,7 +26,9 @@ pub fn xdp(ctx: &XdpContext, outcome: Result<Verdict, DropReason>) -> u32 {
         Ok(Verdict::Transmit(ifindex)) => (unsafe { bpf_redirect(ifindex, 0) }) as u32,
         // The pipeline gives these only to packets that can finish everything, or carries them out before;
         // if one were here, it would show up in the kernel's own exception counters.
-        Ok(Verdict::Resolve(_) | Verdict::Answer(_) | Verdict::Later(_)) => xdp_action::XDP_ABORTED,
+        Ok(Verdict::Resolve(_) | Verdict::Inject(_) | Verdict::Answer(_) | Verdict::Later(_)) => {
+            xdp_action::XDP_ABORTED
+        }
         Err(_) => xdp_action::XDP_DROP,
     }
 }
@@ -43,10 +45,14 @@ pub fn classifier(packet: &SkbPacket<'_>, hook: Hook, outcome: Result<Verdict, D
             let action = unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) };
             action as i32
         }
+        Ok(Verdict::Inject(ifindex)) => {
+            // SAFETY: takes numbers only. Answers with the action.
+            (unsafe { bpf_redirect(ifindex, u64::from(BPF_F_INGRESS)) }) as i32
+        }
         Ok(Verdict::Answer(_)) => {
             // Where packets leave, their senders are behind the stack: it gets the answer as if it had
             // come in here.
-            let flags = if hook.faces_clients() { 0 } else { u64::from(BPF_F_INGRESS) };
+            let flags = if hook.leaves() { u64::from(BPF_F_INGRESS) } else { 0 };
             // SAFETY: takes numbers only. Answers with the action.
             (unsafe { bpf_redirect(packet.ifindex(), flags) }) as i32
         }

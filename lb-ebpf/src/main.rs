@@ -156,6 +156,20 @@ fn lb_pod_begin(ctx: TcContext) -> i32 {
     begin(&ctx, Hook::WorkloadIn)
 }
 
+/// The second stage of [`lb_uplink_out`] for what a socket of this node sends.
+#[classifier]
+#[inline(always)]
+fn lb_host_out_all(ctx: TcContext) -> i32 {
+    whole(&ctx, Hook::HostOut)
+}
+
+/// The third stage of the same.
+#[classifier]
+#[inline(always)]
+fn lb_host_begin(ctx: TcContext) -> i32 {
+    begin(&ctx, Hook::HostOut)
+}
+
 /// ICMP at TC, for all hooks.
 #[classifier]
 #[inline(always)]

@@ -105,6 +105,11 @@ impl Packet for XdpPacket<'_> {
     }
 
     #[inline(always)]
+    fn is_own(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn cut(&mut self, _: u32) -> bool {
         false
     }
@@ -233,6 +238,12 @@ impl Packet for SkbPacket<'_> {
     fn ifindex(&self) -> u32 {
         // SAFETY: the program's own context.
         unsafe { (*self.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn is_own(&self) -> bool {
+        // SAFETY: the program's own context.
+        unsafe { (*self.skb).ingress_ifindex == 0 }
     }
 
     #[inline(always)]

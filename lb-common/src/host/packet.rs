@@ -16,13 +16,15 @@ pub struct HostPacket<const COMPLETE: bool> {
     pub ifindex: u32,
     /// Payload bytes of each segment, if it is to be cut up, else 0.
     pub segment_payload: u32,
+    /// Whether a socket of this machine sent it.
+    pub own: bool,
     mtu: Cell<u32>,
 }
 
 impl<const COMPLETE: bool> HostPacket<COMPLETE> {
     /// A frame at an interface.
     pub fn new(frame: Vec<u8>, ifindex: u32) -> Self {
-        Self { frame, ifindex, segment_payload: 0, mtu: Cell::new(0) }
+        Self { frame, ifindex, segment_payload: 0, own: false, mtu: Cell::new(0) }
     }
 }
 
@@ -51,6 +53,10 @@ impl<const COMPLETE: bool> Packet for HostPacket<COMPLETE> {
 
     fn ifindex(&self) -> u32 {
         self.ifindex
+    }
+
+    fn is_own(&self) -> bool {
+        self.own
     }
 
     fn cut(&mut self, len: u32) -> bool {

@@ -14,6 +14,7 @@ use crate::{
     packet::Packet,
     tables::{Device, DeviceRole, Draft, Egress, Emit, Flow, FlowKey, Half, State},
     verdict::{DropReason, Event},
+    wire::Ethernet,
 };
 
 /// How many source ports are tried.
@@ -29,6 +30,8 @@ const LONG_SEARCH: u32 = 4;
 #[derive(Clone, Copy)]
 struct Plan<A> {
     emit: Emit,
+    /// How their replies get back.
+    replies: Emit,
     /// Source address after translation.
     source: A,
 }
@@ -70,9 +73,16 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         return Ok(());
     };
     write_down(draft, now, parsed, choice, plan);
+    if hook == Hook::HostOut {
+        // Not looked up: replies come in where requests leave.
+        let ethernet = packet.header::<Ethernet>(0).ok_or(DropReason::Unwritable)?;
+        draft.reverse.egress.macs = ethernet.macs().swapped();
+        draft.reverse.egress.ifindex = packet.ifindex();
+    }
 
     let mut reverse_key = *key;
-    reverse_key.role = reverse_hook(hook, plan.emit.goes_on()) as u8;
+    let into_pod = plan.emit == Emit::Deliver;
+    reverse_key.role = reverse_hook(hook, plan.emit.goes_on(), into_pod) as u8;
     reverse_key.source = choice.address;
     reverse_key.source_port = choice.port;
     reverse_key.destination = plan.source;
@@ -123,33 +133,38 @@ fn plan<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     egress: &mut Egress,
 ) -> Result<Option<Plan<A>>, DropReason> {
     let (client, _) = parsed.source();
-    let through_stack = Plan { emit: Emit::Stack, source: client };
+    let through_stack = Plan { emit: Emit::Stack, replies: Emit::Stack, source: client };
     if hook == Hook::WorkloadIn {
         if client != choice.address {
-            return Ok(Some(Plan {
-                emit: to_another(packet, tables, choice, client, egress),
-                ..through_stack
-            }));
+            let emit = to_another(packet, tables, choice, client, egress);
+            return Ok(Some(Plan { emit, ..through_stack }));
         }
         check_ttl(parsed)?;
         // A pod that reaches itself: it can't be its own peer, so its peer is the service.
         let (service, _) = parsed.destination();
-        return Ok(Some(Plan { emit: Emit::Turn, source: service }));
+        return Ok(Some(Plan { emit: Emit::Turn, replies: Emit::Turn, source: service }));
     }
 
     let query =
         RouteQuery { ifindex: packet.ifindex(), source: client, destination: choice.address };
     match tables.route(&query, egress) {
+        // From this node to itself there is no way past the stack.
+        Route::Local if hook == Hook::HostOut => return Err(DropReason::EgressUnmanaged),
         Route::Local => return Ok(Some(through_stack)),
         Route::None => return Err(DropReason::NoRoute),
         Route::ForwardingOff => return Err(DropReason::ForwardingOff),
         Route::Via | Route::Unresolved => {}
     }
     let device = tables.device(egress.ifindex).ok_or(DropReason::EgressUnmanaged)?;
-    if device.role == DeviceRole::Workload as u8 {
+    let into_pod = device.role == DeviceRole::Workload as u8;
+    if into_pod && hook != Hook::HostOut {
         return Ok(Some(through_stack));
     }
-    let source = A::snat_source(&device).ok_or(DropReason::NoSourceAddress)?;
+    let source = if into_pod {
+        client
+    } else {
+        A::snat_source(&device).ok_or(DropReason::NoSourceAddress)?
+    };
     complete_egress(tables, &device, egress);
     check_ttl(parsed)?;
     check_length(packet, parsed, egress)?;
@@ -157,7 +172,9 @@ fn plan<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if !P::COMPLETE && egress.flags & can_send != can_send {
         return Ok(None);
     }
-    Ok(Some(Plan { emit: Emit::Transmit, source }))
+    let emit = if into_pod { Emit::Deliver } else { Emit::Transmit };
+    let replies = if hook == Hook::HostOut { Emit::Inject } else { Emit::Transmit };
+    Ok(Some(Plan { emit, replies, source }))
 }
 
 /// How packets of a pod get to another endpoint: through the stack, unless both are ports of one bridge
@@ -244,7 +261,7 @@ fn describe<A: Family>(
     flow.half = half as u8;
     flow.emit = match half {
         Half::Forward => plan.emit,
-        Half::Reverse => plan.emit.of_replies(),
+        Half::Reverse => plan.replies,
     } as u8;
     flow.state = 0;
     flow.packets = match half {
@@ -288,7 +305,7 @@ fn claim_reverse<A: Family, T: Tables + FamilyTables<A>>(
         draft.reverse.port_delta = Delta::replace(inner, outer);
         reverse_key.destination_port = port;
         // Of an address of this node's own the port may be somebody's already, whatever its number.
-        if plan.emit == Emit::Transmit && tables.has_socket(reverse_key) {
+        if matches!(plan.emit, Emit::Transmit | Emit::Deliver) && tables.has_socket(reverse_key) {
             continue;
         }
         match tables.claim(reverse_key, &draft.reverse) {

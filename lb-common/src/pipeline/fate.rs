@@ -32,12 +32,16 @@ pub enum Fate {
     Resolve = 18,
     /// Translated and addressed, to the bridge that it came in by.
     Switch = 23,
+    /// Translated and addressed, as if it had come in over the [`Interface`].
+    Inject = 53,
     /// To be gone on with by another [`Stage`].
     LaterWhole = 64,
     /// The same.
     LaterErrors = 65,
     /// The same.
     LaterBegin = 66,
+    /// The same.
+    LaterHost = 67,
 }
 
 /// Index of the interface that a packet leaves by.
@@ -84,6 +88,7 @@ impl Fate {
             Self::LaterWhole => Some(Stage::Whole),
             Self::LaterErrors => Some(Stage::Errors),
             Self::LaterBegin => Some(Stage::Begin),
+            Self::LaterHost => Some(Stage::Host),
             _ => None,
         }
     }
@@ -107,9 +112,11 @@ impl Fate {
             Self::Switch => Verdict::Switch,
             Self::Transmit => Verdict::Transmit(interface.get()),
             Self::Resolve => Verdict::Resolve(interface.get()),
+            Self::Inject => Verdict::Inject(interface.get()),
             Self::LaterWhole => Verdict::Later(Stage::Whole),
             Self::LaterErrors => Verdict::Later(Stage::Errors),
             Self::LaterBegin => Verdict::Later(Stage::Begin),
+            Self::LaterHost => Verdict::Later(Stage::Host),
         }
     }
 }
@@ -130,6 +137,7 @@ mod tests {
             Fate::Switch,
             Fate::Transmit,
             Fate::Resolve,
+            Fate::Inject,
         ] {
             assert_eq!(fate.counter(), fate.verdict(&Interface::none()).counter());
             assert!(fate.stage().is_none());

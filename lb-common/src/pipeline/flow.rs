@@ -268,8 +268,10 @@ fn judge_syn<A: Family, T: Tables + FamilyTables<A>>(
 
 /// The hook at which the replies of a flow are translated back.
 #[inline(always)]
-pub const fn reverse_hook(hook: Hook, goes_on: bool) -> Hook {
+pub const fn reverse_hook(hook: Hook, goes_on: bool, into_pod: bool) -> Hook {
     match (hook, goes_on) {
+        (Hook::HostOut, _) if into_pod => Hook::WorkloadIn,
+        (Hook::HostOut, _) => Hook::UplinkIn,
         (Hook::WorkloadIn | Hook::WorkloadOut, true) => Hook::WorkloadOut,
         (Hook::WorkloadIn | Hook::WorkloadOut, false) => Hook::WorkloadIn,
         (Hook::UplinkIn | Hook::UplinkOut, true) => Hook::UplinkOut,
@@ -282,7 +284,7 @@ pub const fn reverse_hook(hook: Hook, goes_on: bool) -> Hook {
 pub(super) fn reverse_key<A: Family>(hook: Hook, flow: FlowRef<A>, key: &FlowKey<A>) -> FlowKey<A> {
     let mut reverse = *key;
     let goes_on = flow.emits(Emit::Stack) || flow.emits(Emit::Switch);
-    reverse.role = reverse_hook(hook, goes_on) as u8;
+    reverse.role = reverse_hook(hook, goes_on, flow.emits(Emit::Deliver)) as u8;
     reverse.source = flow.destination();
     reverse.source_port = flow.destination_port();
     reverse.destination = flow.source();

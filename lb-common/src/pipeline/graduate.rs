@@ -28,6 +28,11 @@ pub fn graduate<A: Family, T: Tables + FamilyTables<A>>(
 ) {
     let reverse_key = reverse_key(hook, flow, key);
     let Some(reverse) = tables.find(&reverse_key) else {
+        if hook == Hook::HostOut {
+            // Where its replies come in only a first packet says.
+            tables.remove_new(key);
+            return;
+        }
         restore_reverse(tables, key, flow, &reverse_key);
         return;
     };

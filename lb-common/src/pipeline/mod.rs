@@ -59,12 +59,17 @@ pub fn run<P: Packet, T: Tables>(
     hook: Hook,
     now: u32,
 ) -> Result<Verdict, DropReason> {
+    let mut hook = hook;
     let mut outcome = first(packet, tables, hook, now);
     // As often as the kernel allows.
     for _ in 0..TAIL_CALLS {
         outcome = match outcome {
             Ok(Verdict::Later(Stage::Whole)) => whole(packet, tables, hook, now),
             Ok(Verdict::Later(Stage::Begin)) => open(packet, tables, hook, now),
+            Ok(Verdict::Later(Stage::Host)) => {
+                hook = Hook::HostOut;
+                whole(packet, tables, hook, now)
+            }
             Ok(Verdict::Later(Stage::Errors)) => errors(packet, tables, hook, now),
             Err(reason) if reason.notice().is_some() => {
                 return answer(packet, tables, now, reason);
@@ -185,7 +190,8 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
         let owned = ours::may_be_owned(tables, hook, &parsed);
-        return Ok(if owned { Fate::LaterWhole } else { Fate::pass(PassReason::NotOurs) });
+        let passed = ours::pass(packet, tables, hook, &parsed);
+        return Ok(if owned { Fate::LaterWhole } else { passed });
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     match tables.find_established(&key) {
@@ -214,7 +220,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         }
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
-        return ours::leave(tables, hook, &parsed);
+        return ours::leave(packet, tables, hook, &parsed);
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     let mut found = None;
@@ -226,11 +232,11 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         }
         let ((client, _), (address, port)) = (parsed.source(), parsed.destination());
         if !hook.faces_clients() || !client.is_routable_source() {
-            return Ok(Fate::pass(PassReason::NotOurs));
+            return Ok(ours::pass(packet, tables, hook, &parsed));
         }
         let frontend = FrontendKey::new(address, port, parsed.l4.protocol());
         if tables.frontend(&frontend).is_none() {
-            return ours::leave(tables, hook, &parsed);
+            return ours::leave(packet, tables, hook, &parsed);
         }
         return Ok(Fate::LaterBegin);
     }
@@ -272,7 +278,7 @@ fn begin_flow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         _ => Before::none(),
     };
     let Some(choice) = choose::choose(tables, hook, now, &parsed, before)? else {
-        return ours::leave(tables, hook, &parsed);
+        return ours::leave(packet, tables, hook, &parsed);
     };
     if before.attempt != 0 {
         if choice.backend == before.backend {

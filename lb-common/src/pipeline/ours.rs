@@ -20,6 +20,22 @@ pub fn may_be_ours<A: Copy, T: Tables>(tables: &T, hook: Hook, parsed: &Parsed<A
     }
 }
 
+/// What becomes of a packet that is nobody's where it is seen: one that leaves, and that a socket of this node
+/// sent, may be a client's.
+#[inline(always)]
+pub fn pass<A: Copy, P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    hook: Hook,
+    parsed: &Parsed<A>,
+) -> Fate {
+    let (_, destination) = parsed.destination();
+    if hook == Hook::UplinkOut && packet.is_own() && tables.has_frontend_port(destination) {
+        return Fate::LaterHost;
+    }
+    Fate::PassNotOurs
+}
+
 /// Whether a client's packet may go to a Service's address, or to one that is kept for Services.
 #[inline(always)]
 pub fn may_be_owned<A: Address, T: ServiceTables<A>>(
@@ -37,12 +53,13 @@ pub fn may_be_owned<A: Address, T: ServiceTables<A>>(
 ///
 /// Ordinary traffic pays for one bit of a set and the comparison with a range.
 #[inline(always)]
-pub fn leave<A: Address, T: ServiceTables<A>>(
+pub fn leave<A: Address, P: Packet, T: Tables + ServiceTables<A>>(
+    packet: &P,
     tables: &T,
     hook: Hook,
     parsed: &Parsed<A>,
 ) -> Result<Fate, DropReason> {
-    let passes = Ok(Fate::PassNotOurs);
+    let passes = Ok(pass(packet, tables, hook, parsed));
     if !may_be_owned(tables, hook, parsed) {
         return passes;
     }

@@ -31,7 +31,7 @@ pub fn rewrite<A: Family, P: Packet>(
             source: flow.source(),
             destination: flow.destination(),
             delta: address_delta,
-            forwarded: !matches!(fate, Fate::Stack | Fate::Switch),
+            forwarded: !matches!(fate, Fate::Stack | Fate::Switch | Fate::Inject),
         },
     )?;
     if parsed.part == Part::LATER {
@@ -59,7 +59,7 @@ pub fn link<A: Family, P: Packet>(
     fate: Fate,
 ) -> Result<(), DropReason> {
     let ethernet = match fate {
-        Fate::Transmit | Fate::Switch => {
+        Fate::Transmit | Fate::Switch | Fate::Inject => {
             packet.header_mut::<Ethernet>(0).ok_or(DropReason::Unwritable)?
         }
         _ => return Ok(()),

@@ -42,6 +42,15 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if of_pod && flow.emits(Emit::Switch) {
         return Ok(Some(switched(packet, tables, flow)));
     }
+    if hook != Hook::HostOut && flow.emits(Emit::Inject) {
+        let ifindex = flow.egress().ifindex;
+        if ifindex == packet.ifindex() {
+            // It came in there.
+            return Ok(Some(Fate::Stack));
+        }
+        interface.set(ifindex);
+        return Ok(P::COMPLETE.then_some(Fate::Inject));
+    }
     check_ttl(parsed)?;
     if of_pod && flow.emits(Emit::Turn) {
         interface.set(packet.ifindex());

@@ -138,20 +138,13 @@ pub enum Emit {
     Turn = 2,
     /// By the bridge that they come in by, to another port of it, past the stack.
     Switch = 3,
+    /// Of a socket of this node: into a pod, by its interface.
+    Deliver = 4,
+    /// To a socket of this node: as if they had come in over the uplink by which its packets leave.
+    Inject = 5,
 }
 
 impl Emit {
-    /// How the replies of such packets go on.
-    #[inline(always)]
-    #[must_use]
-    pub const fn of_replies(self) -> Self {
-        match self {
-            // They are switched to where they are translated, and just go on.
-            Self::Switch => Self::Stack,
-            other => other,
-        }
-    }
-
     /// Whether packets go on as they would have, to leave by the client's interface as replies.
     #[inline(always)]
     pub const fn goes_on(self) -> bool {

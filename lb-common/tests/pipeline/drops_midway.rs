@@ -128,6 +128,10 @@ impl PacketMemory for ReadOnly {
         self.0.ifindex()
     }
 
+    fn is_own(&self) -> bool {
+        self.0.is_own()
+    }
+
     fn cut(&mut self, _: u32) -> bool {
         false
     }

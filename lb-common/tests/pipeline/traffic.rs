@@ -31,10 +31,12 @@ pub struct At {
     pub xdp: bool,
     /// Payload of each segment that it will be cut into, or 0.
     pub segment_payload: u32,
+    /// Whether a socket of the node sent it.
+    pub own: bool,
 }
 
 const fn at(hook: Hook, ifindex: u32) -> At {
-    At { hook, ifindex, xdp: false, segment_payload: 0 }
+    At { hook, ifindex, xdp: false, segment_payload: 0, own: false }
 }
 
 /// From [`POD`].
@@ -162,6 +164,7 @@ impl World {
         let (before, lookups) = (self.tables.counters(), self.tables.lookups());
         let mut packet = HostPacket::<COMPLETE>::new(frame, at.ifindex);
         packet.segment_payload = at.segment_payload;
+        packet.own = at.own;
         let outcome = pipeline::run(&mut packet, &self.tables, at.hook, self.now);
         let counted = self
             .tables

@@ -162,6 +162,9 @@ fn other_half<A: Address>(key: &FlowKey<A>, flow: &Flow<A>) -> Option<FlowKey<A>
     let other = match (flow.half == Half::Forward as u8, hook) {
         (true, Hook::WorkloadIn) if goes_on => Hook::WorkloadOut,
         (true, Hook::UplinkIn) if goes_on => Hook::UplinkOut,
+        (true, Hook::HostOut) if flow.emit == Emit::Deliver as u8 => Hook::WorkloadIn,
+        (true, Hook::HostOut) => Hook::UplinkIn,
+        (false, _) if flow.emit == Emit::Inject as u8 => Hook::HostOut,
         (false, Hook::WorkloadOut) => Hook::WorkloadIn,
         (false, Hook::UplinkOut) => Hook::UplinkIn,
         (_, hook) => hook,

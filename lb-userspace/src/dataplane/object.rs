@@ -100,7 +100,7 @@ pub struct Programs {
 
 impl Programs {
     /// Names of the programs, as the kernel shows them.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 19] = [
         "lb_xdp_all",
         "lb_xdp_begin",
         "lb_uplink_begin",
@@ -109,6 +109,8 @@ impl Programs {
         "lb_uplink_out_all",
         "lb_pod_in_all",
         "lb_pod_out_all",
+        "lb_host_out_all",
+        "lb_host_begin",
         "lb_answer",
         "lb_errors",
         "lb_sctp",
@@ -174,6 +176,9 @@ impl Programs {
             ("STAGES_XDP", Stage::Begin, Hook::UplinkIn, "lb_xdp_begin"),
             ("STAGES", Stage::Begin, Hook::UplinkIn, "lb_uplink_begin"),
             ("STAGES", Stage::Begin, Hook::WorkloadIn, "lb_pod_begin"),
+            ("STAGES", Stage::Begin, Hook::HostOut, "lb_host_begin"),
+            ("STAGES", Stage::Host, Hook::UplinkOut, "lb_host_out_all"),
+            ("STAGES", Stage::Whole, Hook::HostOut, "lb_host_out_all"),
             ("STAGES", Stage::Whole, Hook::UplinkIn, "lb_uplink_in_all"),
             ("STAGES", Stage::Whole, Hook::UplinkOut, "lb_uplink_out_all"),
             ("STAGES", Stage::Whole, Hook::WorkloadIn, "lb_pod_in_all"),

@@ -28,13 +28,17 @@ mod bulk;
 mod client;
 mod error;
 mod fairness;
+mod ping;
 mod server;
+mod transfer;
 
 pub use bulk::{MAX_FAILURES, Tally, many};
 pub use client::{Answer, Session, request};
-pub use error::{Error, Result, Step};
+pub use error::{Direction, Error, Result, Step};
 pub use fairness::{Unfair, assert_fair, check_fair};
+pub use ping::ping;
 pub use server::EchoServer;
+pub use transfer::{Took, TransferServer, transfer};
 
 use std::fmt;
 

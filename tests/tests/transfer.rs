@@ -22,7 +22,7 @@ use lb_tests::{
     },
     manifests::Manifests,
     patience::transfer_bytes,
-    traffic::{TransferServer, transfer},
+    traffic::{TransferServer, recorded, transfer},
 };
 
 /// How long a direction may take. In the lab it is under a second; with what is sent anew after
@@ -164,9 +164,15 @@ fn check(name: &str, links: Links, network: PodNetwork, offload: bool) -> Result
             ("outside", cluster.host("client"), node_port(family)),
             ("pod", cluster.pod(1, 1), cluster_ip(family)),
         ] {
-            match transfer(client, target, transfer_bytes(), LIMIT) {
+            let send = || transfer(client, target, transfer_bytes(), LIMIT);
+            match send() {
                 Ok(took) => println!("{setting}, {who}, {family:?}: {took:?}"),
-                Err(error) => writeln!(failures, "{who}, {family:?}: {error}")?,
+                Err(error) => {
+                    let nodes = [cluster.node(1), cluster.node(2)];
+                    let (again, files) =
+                        recorded(&nodes, &format!("{setting}-{who}-{family:?}"), send);
+                    writeln!(failures, "{who}, {family:?}: {error}; again: {again:?}\n{files}")?;
+                }
             }
         }
     }

@@ -29,9 +29,11 @@ pub fn keep_frames_of(test: &str, frames: &[(&str, &[u8])]) -> String {
         let _ = writeln!(told, "{number} {what}: {}", describe(frame));
     }
     let path = directory().join(file_name(test));
-    let frames = frames.iter().map(|(_, frame)| (Duration::ZERO, *frame));
+    let whole =
+        |frame: &[u8]| Seen { time: Duration::ZERO, length: frame.len(), bytes: frame.to_vec() };
+    let frames: Vec<_> = frames.iter().map(|(_, frame)| whole(frame)).collect();
     // The test fails for another reason, which must not get lost behind this one.
-    told + &match write(&path, frames) {
+    told + &match write(&path, &frames) {
         Ok(()) => format!("these frames are in {}", path.display()),
         Err(error) => format!("these frames can't be kept in {}: {error}", path.display()),
     }
@@ -57,19 +59,27 @@ pub fn file_name(test: &str) -> String {
     format!("{suite}-{test}.pcap")
 }
 
-/// Writes frames of Ethernet, in their order, with the time at which each was seen.
-pub fn write<'a>(
-    path: &Path,
-    frames: impl IntoIterator<Item = (Duration, &'a [u8])>,
-) -> anyhow::Result<()> {
+/// A frame for a capture file.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When, since 1970.
+    pub time: Duration,
+    /// How long it was.
+    pub length: usize,
+    /// Its first bytes, or all.
+    pub bytes: Vec<u8>,
+}
+
+/// Writes frames of Ethernet, in their order.
+pub fn write(path: &Path, frames: &[Seen]) -> anyhow::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
     let header = PcapHeader { datalink: DataLink::ETHERNET, ..PcapHeader::default() };
     let mut file = PcapWriter::with_header(BufWriter::new(File::create(path)?), header)?;
-    for (time, frame) in frames {
-        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        file.write_packet(&PcapPacket::new(time, length, frame))?;
+    for Seen { time, length, bytes } in frames {
+        let length = u32::try_from(*length).unwrap_or(u32::MAX);
+        file.write_packet(&PcapPacket::new(*time, length, bytes))?;
     }
     file.into_writer().flush()?;
     Ok(())

@@ -25,6 +25,7 @@
 //! Packets that no socket would send belong in [`crate::packet`].
 
 mod bulk;
+mod capture;
 mod client;
 mod error;
 mod fairness;
@@ -33,6 +34,7 @@ mod server;
 mod transfer;
 
 pub use bulk::{MAX_FAILURES, Tally, many};
+pub use capture::recorded;
 pub use client::{Answer, Session, request};
 pub use error::{Direction, Error, Result, Step};
 pub use fairness::{Unfair, assert_fair, check_fair};

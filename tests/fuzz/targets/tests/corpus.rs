@@ -7,6 +7,12 @@ use std::{
 };
 
 use lb_fuzz_targets::TARGETS;
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+    test_runner::TestRunner,
+};
 
 /// The crate in cargo-fuzz's layout.
 fn fuzz() -> PathBuf {
@@ -45,5 +51,36 @@ fn every_target_has_a_program_and_a_corpus_and_there_are_no_others() {
             .map(|name| name.to_string_lossy().into_owned())
             .collect();
         assert_eq!(found, expected, "{place}");
+    }
+}
+
+/// What libFuzzer does, without its eyes: bytes replaced, the end cut off, another file behind it. More of
+/// it with `PROPTEST_CASES`.
+#[test]
+fn files_of_the_corpus_that_are_changed_are_withstood_too() {
+    for (name, check) in TARGETS {
+        let files = entries(&fuzz().join("corpus").join(name));
+        let files: Vec<_> = files.iter().map(|file| fs::read(file).expect("a file")).collect();
+        let changes = vec(any::<(Index, u8)>(), 0..8);
+        let changed = (select(files.clone()), select(files), changes, any::<(bool, Index)>())
+            .prop_map(|(mut bytes, other, changes, (cut, at))| {
+                if bytes.is_empty() {
+                    return other;
+                }
+                if cut {
+                    bytes.truncate(at.index(bytes.len()));
+                    bytes.extend(other);
+                }
+                let length = bytes.len();
+                for (at, value) in changes.iter().filter(|_| length > 0) {
+                    bytes[at.index(length)] = *value;
+                }
+                bytes
+            });
+        let result = TestRunner::default().run(&changed, |bytes| {
+            check(&bytes);
+            Ok(())
+        });
+        result.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }

@@ -62,7 +62,7 @@ fn files_of_the_corpus_that_are_changed_are_withstood_too() {
         let files = entries(&fuzz().join("corpus").join(name));
         let files: Vec<_> = files.iter().map(|file| fs::read(file).expect("a file")).collect();
         let changes = vec(any::<(Index, u8)>(), 0..8);
-        let changed = (select(files.clone()), select(files), changes, any::<(bool, Index)>())
+        let mutated = (select(files.clone()), select(files), changes, any::<(bool, Index)>())
             .prop_map(|(mut bytes, other, changes, (cut, at))| {
                 if bytes.is_empty() {
                     return other;
@@ -77,7 +77,7 @@ fn files_of_the_corpus_that_are_changed_are_withstood_too() {
                 }
                 bytes
             });
-        let result = TestRunner::default().run(&changed, |bytes| {
+        let result = TestRunner::default().run(&mutated, |bytes| {
             check(&bytes);
             Ok(())
         });

@@ -1,12 +1,15 @@
 //! How long things may take where the tests run. On the emulated processor of a virtual machine
 //! everything takes longer, and only that: `LB_PATIENCE=8` allows eight times as much, and
-//! `LB_CONNECTIONS=5000` makes the tests of many connections smaller. What is expected not to happen
+//! `LB_CONNECTIONS=5000` makes the tests of many connections smaller, `LB_MEGABYTES=2` the long transfers. What is expected not to happen
 //! is waited for with the same factor.
 
 use std::{env, time::Duration};
 
 /// How many connections, unless the environment says otherwise.
 const CONNECTIONS: u64 = 100_000;
+
+/// How many million bytes the long transfers send each way, unless the environment says otherwise.
+const MEGABYTES: u64 = 100;
 
 /// A deadline that suits an ordinary machine, as long as it has to be on this one.
 pub fn patient(deadline: Duration) -> Duration {
@@ -16,6 +19,11 @@ pub fn patient(deadline: Duration) -> Duration {
 /// How many connections the tests of many connections make.
 pub fn connections() -> u64 {
     number("LB_CONNECTIONS").unwrap_or(CONNECTIONS)
+}
+
+/// How many bytes the long transfers send each way.
+pub fn transfer_bytes() -> u64 {
+    number("LB_MEGABYTES").unwrap_or(MEGABYTES) * 1_000_000
 }
 
 /// A number from the environment, if it is set: one that can't be read is a mistake of the caller.

@@ -14,7 +14,7 @@ use lb_tests::{
         cast::{self, Family, NODE1, NODE2},
     },
     manifests::{Endpoint, Manifests, Service},
-    traffic::{EchoServer, Protocol, Session},
+    traffic::{EchoServer, Protocol, Session, recorded},
 };
 
 /// Where endpoints listen.
@@ -194,11 +194,13 @@ fn check(setting: Setting) -> Result<()> {
                     let target = way.target(family, &place.service())?;
                     let client = way.client(&cluster);
                     count += 1;
-                    if let Err(error) = talk(client, protocol, target, place.service().name) {
-                        writeln!(
-                            failures,
-                            "{way:?} → {place:?}, {family:?}, {protocol}: {error:#}"
-                        )?;
+                    let ask = || talk(client, protocol, target, place.service().name);
+                    if let Err(error) = ask() {
+                        let what = format!("{way:?}-{place:?}-{family:?}-{protocol}");
+                        let nodes = [cluster.node(1), cluster.node(2)];
+                        let (again, files) = recorded(&nodes, &what, ask);
+                        let again = if again.is_ok() { "succeeded" } else { "failed" };
+                        writeln!(failures, "{what}: {error:#}\ntried again it {again}\n{files}")?;
                     }
                 }
             }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use common::{Bed, SOON};
+use common::{BRIEFLY, Bed, SOON};
 use lb_tests::{
     echo::{self, cluster_ip, name, node_port},
     lab::{
@@ -17,7 +17,7 @@ use lb_tests::{
         cast::{self, Family},
     },
     patience::patient,
-    traffic::{Protocol, Session, request},
+    traffic::{Protocol, Session, ping, request},
 };
 
 /// Both families and both protocols, from a pod by the cluster address and from the outside by the node port.
@@ -213,5 +213,32 @@ fn datagrams_that_come_in_fragments_arrive_whole() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Whoever asks, a pod or the outside, and wherever the endpoint is.
+#[test]
+fn a_services_address_answers_echo_requests_while_it_has_an_endpoint() -> Result<()> {
+    let bed = Bed::start(Cluster::start()?, &[(2, 1)], &[])?;
+    let mut asked = Vec::new();
+    for family in Family::BOTH {
+        let (address, node) = (cluster_ip(family).ip(), cast::NODE1.ip(family));
+        bed.cluster.outside().ip(&format!("route add {address} via {node}\n"))?;
+        asked.extend([(bed.cluster.pod(1, 3), address), (bed.cluster.outside(), address)]);
+    }
+    for backends in [&[(2, 1)][..], &[], &[(1, 1), (2, 1)]] {
+        bed.set_backends(backends)?;
+        for (client, address) in &asked {
+            let answer = ping(client, *address, if backends.is_empty() { BRIEFLY } else { SOON });
+            let what = format!("{} asks {address}, endpoints {backends:?}", client.name());
+            if backends.is_empty() {
+                let error = answer.err().with_context(|| format!("{what}: an answer"))?;
+                assert_eq!(error.kind(), ErrorKind::TimedOut, "{what}: {error}");
+            } else {
+                answer.with_context(|| what)?;
+            }
+        }
+    }
+    assert_eq!(bed.lb.counter("answer_echo")?, 8);
     Ok(())
 }

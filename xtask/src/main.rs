@@ -11,6 +11,7 @@ mod build;
 mod ci;
 mod command;
 mod demo;
+mod fuzz;
 mod lint;
 mod programs;
 mod root;
@@ -34,6 +35,7 @@ enum Verb {
     Vm(vm::Options),
     Programs(programs::Options),
     Bench(bench::Options),
+    Fuzz(fuzz::Options),
     Lint(lint::Options),
     Tidy(tidy::Options),
     Ci(ci::Options),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Vm(options) => vm::run(&options),
         Verb::Programs(options) => done(programs::run(&options)),
         Verb::Bench(options) => bench::run(&options),
+        Verb::Fuzz(options) => done(fuzz::run(&options)),
         Verb::Lint(options) => done(lint::run(&options)),
         Verb::Tidy(options) => done(tidy::run(&options)),
         Verb::Ci(options) => done(ci::run(&options)),

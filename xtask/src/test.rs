@@ -159,6 +159,7 @@ fn run_root_suites(root: Root, options: &Options, tally: &mut Tally) -> Result<(
             "LB_AGREEMENT_PACKETS",
             "LB_PATIENCE",
             "LB_CONNECTIONS",
+            "LB_MEGABYTES",
         ] {
             variables.extend(env::var_os(name).map(|value| (name, value)));
         }

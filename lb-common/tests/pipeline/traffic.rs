@@ -14,7 +14,7 @@ use lb_common::{
 };
 use lb_tests::{
     lab::cast::{Family, Host, NODE1},
-    packet::{Packet, checksums_ok, chunk, describe, flags},
+    packet::{Packet, checksums_ok, chunk, describe, flags, keep_frames},
 };
 
 use crate::world::{CLIENT_PORT, Front, REMOTE, TRANSPORTS, UPLINK, World};
@@ -54,6 +54,9 @@ pub const XDP: At = At { xdp: true, ..UPLINK_IN };
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     pub outcome: Outcome,
+    /// The frame before.
+    pub before: Vec<u8>,
+    /// The frame afterwards.
     pub frame: Vec<u8>,
     /// Each counter's increase.
     pub counted: BTreeMap<u32, u64>,
@@ -70,12 +73,11 @@ impl Sent {
     pub fn is(&self, outcome: Outcome, packet: &Packet, events: &[u32]) {
         let frame = packet.build();
         assert_eq!(self.outcome, outcome, "{}", describe(&self.frame));
-        assert!(
-            self.frame == frame,
-            "became   {}\nexpected {}",
-            describe(&self.frame),
-            describe(&frame)
-        );
+        if self.frame != frame {
+            let frames: [(&str, &[u8]); 3] =
+                [("sent", &self.before), ("became", &self.frame), ("expected", &frame)];
+            panic!("{}", keep_frames(&frames));
+        }
         let own = match outcome {
             Ok(verdict) => verdict.counter(),
             Err(reason) => reason as u32,
@@ -162,7 +164,7 @@ impl World {
 
     fn run<const COMPLETE: bool>(&self, at: At, frame: Vec<u8>) -> Sent {
         let (before, lookups) = (self.tables.counters(), self.tables.lookups());
-        let mut packet = HostPacket::<COMPLETE>::new(frame, at.ifindex);
+        let mut packet = HostPacket::<COMPLETE>::new(frame.clone(), at.ifindex);
         packet.segment_payload = at.segment_payload;
         packet.own = at.own;
         let outcome = pipeline::run(&mut packet, &self.tables, at.hook, self.now);
@@ -174,7 +176,7 @@ impl World {
             .filter(|(_, count)| *count > 0)
             .collect();
         let lookups = self.tables.lookups() - lookups;
-        Sent { outcome, frame: packet.frame, counted, lookups, handed_over: false }
+        Sent { outcome, before: frame, frame: packet.frame, counted, lookups, handed_over: false }
     }
 }
 

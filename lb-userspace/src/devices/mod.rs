@@ -7,6 +7,7 @@
 //! - [`classify`]: from what there is and what the operator asked for to uplinks and workloads.
 //! - [`Sysctls`], [`Forwarding`]: settings of the kernel that decide whether and how we can work.
 //! - [`snat_ports`]: the ports that nobody else hands out.
+//! - [`replay`]: the interfaces that a datagram of the kernel's tells of.
 //!
 //! Attaching programs and writing maps don't belong here, nor routes to service addresses.
 
@@ -20,6 +21,7 @@ mod watch;
 
 pub use classify::{Bridge, Classified, Pattern, Selection, Uplink, Workload, classify};
 pub use error::DeviceError;
+pub use netlink::replay;
 pub use ports::snat_ports;
 pub use snapshot::{Address, Devices, Link, Mac};
 pub use sysctl::{BridgeCalls, Forwarding, Sysctls};

@@ -148,6 +148,11 @@ impl Cluster {
         &mut self.lab
     }
 
+    /// Any namespace, those that were added too. Panics if there is none of that name.
+    pub fn host(&self, name: &str) -> &Namespace {
+        self.namespace(name)
+    }
+
     /// Leaves everything in place, see [`Lab::keep`].
     pub fn keep(self) -> Vec<String> {
         self.lab.keep()

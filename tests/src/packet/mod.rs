@@ -18,6 +18,7 @@ mod build;
 mod checksum;
 mod describe;
 mod encode;
+pub mod failure;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use arbitrary::{Endpoints, arbitrary};
 pub use build::Packet;
 pub use checksum::{internet_checksum, sctp_checksum, transport_checksum};
 pub use describe::{checksums_ok, describe};
+pub use failure::{keep_frames, keep_frames_of};
 
 /// The bits of a TCP header's flags (RFC 9293, section 3.1).
 pub mod flags {

@@ -29,6 +29,15 @@ impl fmt::Display for Step {
     }
 }
 
+/// Which way the bytes of a transfer go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client.
+    Upload,
+    /// To the client.
+    Download,
+}
+
 /// What went wrong with a request or a server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,6 +70,20 @@ pub enum Error {
     Closed {
         /// To whom.
         target: SocketAddr,
+    },
+    /// What came is not what was sent.
+    #[error(
+        "TCP to {target}: {direction:?} damaged: checksum {sent:08x} was sent, {arrived:08x} came"
+    )]
+    Damaged {
+        /// To whom.
+        target: SocketAddr,
+        /// Which way.
+        direction: Direction,
+        /// The checksum of what was sent.
+        sent: u32,
+        /// The checksum of what came.
+        arrived: u32,
     },
     /// The answer was not a name and an address, so it is not from one of our servers.
     #[error("{protocol} to {target}: not an answer of an echo server: {line:?}")]
@@ -95,7 +118,10 @@ impl Error {
         match self {
             Self::Failed { step, .. } | Self::TimedOut { step, .. } => Some(*step),
             Self::Closed { .. } => Some(Step::Receive),
-            Self::Malformed { .. } | Self::Listen { .. } | Self::Namespace(_) => None,
+            Self::Malformed { .. }
+            | Self::Damaged { .. }
+            | Self::Listen { .. }
+            | Self::Namespace(_) => None,
         }
     }
 }

@@ -25,16 +25,22 @@
 //! Packets that no socket would send belong in [`crate::packet`].
 
 mod bulk;
+mod capture;
 mod client;
 mod error;
 mod fairness;
+mod ping;
 mod server;
+mod transfer;
 
 pub use bulk::{MAX_FAILURES, Tally, many};
+pub use capture::recorded;
 pub use client::{Answer, Session, request};
-pub use error::{Error, Result, Step};
+pub use error::{Direction, Error, Result, Step};
 pub use fairness::{Unfair, assert_fair, check_fair};
+pub use ping::ping;
 pub use server::EchoServer;
+pub use transfer::{Took, TransferServer, transfer};
 
 use std::fmt;
 

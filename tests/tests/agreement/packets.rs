@@ -61,10 +61,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// By `XorShift`: proptest makes many generators a packet, and with `ChaCha` that took half of the time.
     pub fn new(seed: u32) -> Self {
-        let mut bytes = [0; 32];
+        let mut bytes = [1; 16];
         bytes[..4].copy_from_slice(&seed.to_le_bytes());
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);
         Self {
             runner: TestRunner::new_with_rng(Config::default(), rng),
             random: arbitrary(&endpoints()),

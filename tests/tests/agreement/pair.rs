@@ -10,7 +10,7 @@ use lb_common::{
     tables::{AffinityKey, Flow, FlowKey, Remembered},
     verdict::{DropReason, Verdict},
 };
-use lb_tests::packet::describe;
+use lb_tests::packet::{describe, keep_frames_of};
 use lb_userspace::{compile::Desired, dataplane::Sizes};
 
 use crate::bed::{
@@ -87,16 +87,15 @@ impl Pair {
         if ran.action == expected && became == bytes && count == on_host {
             return Ok(());
         }
+        let frames: [(&str, &[u8]); 3] = [("sent", frame), ("host", &bytes), ("kernel", became)];
         bail!(
-            "kernel and host disagree (seed {}, packet {}) at {at:?} on\n{}\n{frame:02x?}\n\
-             host:   {outcome:?}, action {expected}\n{}\n{bytes:02x?}\n\
-             kernel: action {}, the outcome counted {count} times, by the host {on_host} times\n{}\n{became:02x?}",
+            "kernel and host disagree (seed {}, packet {}) at {at:?}\n\
+             host:   {outcome:?}, action {expected}\n\
+             kernel: action {}, the outcome counted {count} times, by the host {on_host} times\n{}",
             self.seed,
             self.compared,
-            describe(frame),
-            describe(&bytes),
             ran.action,
-            describe(became),
+            keep_frames_of(&format!("seed-{}", self.seed), &frames),
         )
     }
 

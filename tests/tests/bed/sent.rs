@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use lb_common::verdict::COUNTER_INFO;
-use lb_tests::packet::{Packet, describe};
+use lb_tests::packet::{Packet, keep_frames};
 
 use super::{At, Bed};
 
@@ -27,6 +27,8 @@ const ANSWER: usize = 64;
 pub struct Sent {
     /// The program's answer.
     pub action: i32,
+    /// The packet before.
+    pub before: Vec<u8>,
     /// The packet afterwards.
     pub frame: Vec<u8>,
     /// Each counter's increase, where there is one.
@@ -39,16 +41,18 @@ impl Sent {
     #[track_caller]
     pub fn is(&self, action: i32, packet: &Packet, counted: &[u32]) {
         let frame = packet.build();
-        assert!(
-            self.frame == frame,
-            "became   {}\nexpected {}\ncounted {:?}",
-            describe(&self.frame),
-            describe(&frame),
-            named(&self.counted)
-        );
         let expected: BTreeMap<u32, u64> = counted.iter().map(|index| (*index, 1)).collect();
-        assert_eq!(named(&self.counted), named(&expected), "{}", describe(&self.frame));
-        assert_eq!(self.action, action, "{}", describe(&self.frame));
+        if (self.action, &self.frame, &self.counted) != (action, &frame, &expected) {
+            let frames: [(&str, &[u8]); 3] =
+                [("sent", &self.before), ("became", &self.frame), ("expected", &frame)];
+            panic!(
+                "the action is {}, expected {action}; counted {:?}, expected {:?}\n{}",
+                self.action,
+                named(&self.counted),
+                named(&expected),
+                keep_frames(&frames)
+            );
+        }
     }
 }
 
@@ -76,7 +80,7 @@ impl Bed {
             .map(|(index, count)| (index, count - before.get(&index).unwrap_or(&0)))
             .filter(|(_, count)| *count > 0)
             .collect();
-        Ok(Sent { action: ran.action, frame: out, counted })
+        Ok(Sent { action: ran.action, before: frame.to_vec(), frame: out, counted })
     }
 
     /// All counters that aren't 0.

@@ -25,11 +25,18 @@ use crate::workspace::Executable;
 /// take eight times as long, and what is many is fewer (`lb_tests::patience`).
 const SURROUNDINGS: &str = "export LB_BINARY=/usr/bin/lb LB_PATIENCE=8 \
                             LB_CONNECTIONS=${LB_CONNECTIONS:-2000} \
+                            LB_MEGABYTES=${LB_MEGABYTES:-2} \
                             LB_AGREEMENT_PACKETS=${LB_AGREEMENT_PACKETS:-2000}";
 
 /// What of our environment the tests are to know.
-const HANDED_ON: [&str; 5] =
-    ["RUST_BACKTRACE", "RUST_LOG", "PROPTEST_CASES", "LB_CONNECTIONS", "LB_AGREEMENT_PACKETS"];
+const HANDED_ON: [&str; 6] = [
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "PROPTEST_CASES",
+    "LB_CONNECTIONS",
+    "LB_MEGABYTES",
+    "LB_AGREEMENT_PACKETS",
+];
 
 /// What QEMU takes beside the machine's memory, and what is left to others, in MiB for each machine.
 const HEADROOM: u32 = 512;

@@ -7,3 +7,4 @@ mod socket;
 
 pub(super) use mirror::{Mirror, Moved};
 pub(super) use socket::RouteSocket;
+pub use socket::replay;

@@ -21,7 +21,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::message::Message;
 use super::mirror::{Mirror, Moved};
-use crate::devices::error::DeviceError;
+use crate::devices::{error::DeviceError, snapshot::Devices};
 
 /// What we want to hear of. Rules and next hops decide routes without a word from the routes.
 const GROUPS: [libc::c_uint; 9] = [
@@ -188,6 +188,18 @@ impl RouteSocket {
             }
         }
     }
+}
+
+/// The interfaces that there are after the messages of a datagram, if there were none before. Opens no
+/// socket; for those who have bytes, as fuzzers have. Fails at the first message that can't be understood.
+pub fn replay(datagram: &[u8]) -> Result<Devices, DeviceError> {
+    let mut mirror = Mirror::default();
+    for message in messages(datagram) {
+        if let NetlinkPayload::InnerMessage(message) = message?.payload {
+            mirror.apply(message);
+        }
+    }
+    Ok(mirror.devices)
 }
 
 /// How a dump ended.

@@ -30,6 +30,13 @@ impl Directory {
         Self { path, files: BTreeMap::new() }
     }
 
+    /// One with a single file, which holds this.
+    pub(super) fn holding(path: PathBuf, bytes: &[u8]) -> Self {
+        let mut file = File::new(path.clone());
+        file.take(bytes);
+        Self { path: PathBuf::new(), files: BTreeMap::from([(path, file)]) }
+    }
+
     /// Looks at it again. Fails if it can't be listed, and then nothing has changed.
     pub(super) fn refresh(&mut self) -> io::Result<()> {
         let mut before = std::mem::take(&mut self.files);

@@ -58,7 +58,8 @@ impl File {
         true
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    /// Takes what it holds now.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
         // `command > file` leaves the file empty until the command has something to say.
         if bytes.is_empty() && !self.objects.is_empty() {
             let message = "is empty; remove the file to remove what it held";

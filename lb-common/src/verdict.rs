@@ -181,6 +181,8 @@ pub enum Event {
     ErrorTranslated = 29,
     /// Another backend was tried, because one did not answer the first SYN.
     AnotherTried = 31,
+    /// What was to be told of a packet found no room in the ring buffer.
+    EventsLost = 52,
 }
 
 /// How many counters there are (each a 64-bit number for every CPU).
@@ -219,7 +221,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 38] = [
+pub const COUNTER_INFO: [CounterInfo; 39] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -247,6 +249,7 @@ pub const COUNTER_INFO: [CounterInfo; 38] = [
         "another_tried",
         "connections that went to another endpoint because theirs did not answer",
     ),
+    info(Event::EventsLost as u32, "events_lost", "events that lb events did not read in time"),
     info(
         Event::AnswerLimited as u32,
         "answer_limited",

@@ -3,7 +3,8 @@
 use core::{ffi::c_void, ptr::NonNull};
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST},
+    bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_NO_WAKEUP},
+    helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns},
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
 };
 use lb_common::{
@@ -12,17 +13,19 @@ use lb_common::{
     pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
         AddressRange, AffinityKey, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented,
-        Frontend, FrontendKey, PortSet, Remembered, SnatPorts,
+        Frontend, FrontendKey, PortSet, Remembered, Sample, SnatPorts, Traffic,
     },
+    verdict::Event,
 };
 
 use crate::{
     fib,
     maps::{
         ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS,
-        BACKEND_STATS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6,
-        FRAGMENTS_V4, FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS,
-        NEW_FLOWS_V4, NEW_FLOWS_V6, RangeData, SERVICE_STATS, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
+        BACKEND_STATS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, EVENTS, FLOWS_V4,
+        FLOWS_V6, FRAGMENTS_V4, FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6,
+        NEIGHBOURS, NEW_FLOWS_V4, NEW_FLOWS_V6, RangeData, SAMPLE, SOURCE_RANGES_V4,
+        SOURCE_RANGES_V6,
     },
 };
 
@@ -58,6 +61,15 @@ fn has_port(ports: &Array<u64>, port: Port) -> bool {
     ports.get(word).is_some_and(|bits| bits & bit != 0)
 }
 
+/// What this CPU counted of a backend.
+#[inline(always)]
+fn traffic(backend: u32) -> Option<*mut Traffic> {
+    let (chunk, within) = Traffic::position(backend);
+    let chunk = BACKEND_STATS.get_ptr_mut(chunk)?.cast::<Traffic>();
+    // SAFETY: `within` is less than the chunk's length.
+    Some(unsafe { chunk.add(within as usize) })
+}
+
 impl Tables for Kernel {
     #[inline(always)]
     fn has_frontend_port(&self, port: Port) -> bool {
@@ -72,6 +84,11 @@ impl Tables for Kernel {
     #[inline(always)]
     fn snat_ports(&self) -> SnatPorts {
         config!(snat_ports)
+    }
+
+    #[inline(always)]
+    fn reply_ports(&self) -> SnatPorts {
+        config!(reply_ports)
     }
 
     #[inline(always)]
@@ -146,33 +163,54 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn count_service(&self, service: u32, bytes: u32) {
-        if let Some(counters) = SERVICE_STATS.get_ptr_mut(service) {
+    fn count_packet(&self, backend: u32, bytes: u32) {
+        if let Some(traffic) = traffic(backend) {
             // SAFETY: this CPU's own numbers.
             unsafe {
-                (*counters).packets += 1;
-                (*counters).bytes += u64::from(bytes);
+                (*traffic).packets += 1;
+                (*traffic).bytes += u64::from(bytes);
             }
         }
     }
 
     #[inline(always)]
-    fn count_flow(&self, service: u32, backend: u32) {
-        if let Some(counters) = SERVICE_STATS.get_ptr_mut(service) {
+    fn count_flow(&self, backend: u32) {
+        if let Some(traffic) = traffic(backend) {
             // SAFETY: this CPU's own number.
-            unsafe { (*counters).flows += 1 }
-        }
-        if let Some(counters) = BACKEND_STATS.get_ptr_mut(backend) {
-            // SAFETY: this CPU's own number.
-            unsafe { (*counters).flows += 1 }
+            unsafe { (*traffic).flows += 1 }
         }
     }
 
     #[inline(always)]
     fn count_unanswered(&self, backend: u32) {
-        if let Some(counters) = BACKEND_STATS.get_ptr_mut(backend) {
+        if let Some(traffic) = traffic(backend) {
             // SAFETY: this CPU's own number.
-            unsafe { (*counters).unanswered += 1 }
+            unsafe { (*traffic).unanswered += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn tells(&self) -> bool {
+        match config!(sample_events) {
+            0 => false,
+            // SAFETY: takes nothing, touches nothing.
+            every => (unsafe { bpf_get_prandom_u32() }) % every == 0,
+        }
+    }
+
+    #[inline(always)]
+    fn sample(&self) -> Option<NonNull<Sample>> {
+        let sample = NonNull::new(SAMPLE.get_ptr_mut(0)?)?;
+        // SAFETY: this CPU's own; the helper takes nothing.
+        unsafe { (*sample.as_ptr()).time = bpf_ktime_get_ns() }
+        Some(sample)
+    }
+
+    #[inline(always)]
+    fn tell(&self, sample: &Sample) {
+        // Nobody waits for one: the reader looks every now and then.
+        if EVENTS.output::<Sample>(sample, u64::from(BPF_RB_NO_WAKEUP)).is_err() {
+            self.count(Event::EventsLost as u32);
         }
     }
 }

@@ -26,6 +26,7 @@ mod race;
 mod remote;
 mod selection;
 mod strays;
+mod told;
 mod traffic;
 mod unanswered;
 mod world;

@@ -71,6 +71,23 @@ impl<T: Pod> MappedArray<T> {
         }
     }
 
+    /// Changes an element: stores the words that become others. Words that stay are left alone, because
+    /// another process may be writing them.
+    pub fn change(&self, index: u32, change: impl FnOnce(&mut T)) {
+        let before = self.load(index);
+        let mut after = before;
+        change(&mut after);
+        let words = |value: &T| -> Vec<u64> {
+            bytemuck::bytes_of(value).chunks_exact(8).map(bytemuck::pod_read_unaligned).collect()
+        };
+        let changed = words(&before).into_iter().zip(words(&after));
+        for (word, (before, after)) in self.words(index).iter().zip(changed).rev() {
+            if before != after {
+                word.store(after, Ordering::Release);
+            }
+        }
+    }
+
     /// Empties an element, its first word first.
     pub fn clear(&self, index: u32) {
         for word in self.words(index) {

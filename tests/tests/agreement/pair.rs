@@ -123,10 +123,10 @@ impl Pair {
             named(&kernel),
             named(&host)
         );
-        for service in self.bed.services() {
-            let counted = self.bed.tables.service_counters(service)?;
-            let expected = self.host.service_counters(service);
-            ensure!(counted == expected, "service {service}: {counted:?}, host {expected:?}");
+        for (backend, _) in self.bed.tables.backends() {
+            let counted = self.bed.tables.counted_under(backend)?;
+            let expected = self.host.backend_traffic(backend);
+            ensure!(counted == expected, "backend {backend}: {counted:?}, host {expected:?}");
         }
         Ok(())
     }

@@ -62,11 +62,14 @@ pub const SIZES: Sizes = Sizes {
     clients: 1 << 10,
     source_ranges: 64,
     devices: 64,
+    events: 1 << 16,
 };
 
 /// Time plays no part: no flow's age is ever renewed.
 pub const SETTINGS: Settings = Settings {
     snat_ports: SnatPorts { first: 61_000, count: 500 },
+    reply_ports: SnatPorts { first: 61_000, count: 500 },
+    sample_events: 0,
     graduate_udp: true,
     touch_interval: u32::MAX / 2,
     answers: u32::MAX / 2,

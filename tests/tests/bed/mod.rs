@@ -34,7 +34,7 @@ use lb_tests::{
 };
 use lb_userspace::{
     compile::Desired,
-    dataplane::{Pins, Programs, Settings, Sizes, Tables, Writer},
+    dataplane::{Events, Pins, Programs, Settings, Sizes, Tables, Writer},
 };
 
 pub use run::{At, Point, Ran};
@@ -196,6 +196,11 @@ impl Bed {
     /// The loaded programs.
     pub fn programs(&self) -> &Programs {
         &self.programs
+    }
+
+    /// The reading end of what is told of packets.
+    pub fn events(&self) -> Result<Events> {
+        Ok(Events::open(&self.pins.0)?)
     }
 
     /// The directory of the pinned maps.

@@ -14,6 +14,8 @@
 
 #[path = "../src/actions.rs"]
 mod actions;
+#[path = "../src/counted.rs"]
+mod counted;
 #[path = "../src/fib.rs"]
 mod fib;
 #[path = "../src/maps.rs"]

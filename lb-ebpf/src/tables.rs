@@ -3,8 +3,7 @@
 use core::{ffi::c_void, ptr::NonNull};
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_NO_WAKEUP},
-    helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns},
+    bindings::{BPF_ANY, BPF_NOEXIST},
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
 };
 use lb_common::{
@@ -13,19 +12,17 @@ use lb_common::{
     pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
         AddressRange, AffinityKey, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented,
-        Frontend, FrontendKey, PortSet, Remembered, Sample, SnatPorts, Traffic,
+        Frontend, FrontendKey, PortSet, Remembered, Sample, SnatPorts,
     },
-    verdict::Event,
 };
 
 use crate::{
-    fib,
+    counted, fib,
     maps::{
-        ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS,
-        BACKEND_STATS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, EVENTS, FLOWS_V4,
-        FLOWS_V6, FRAGMENTS_V4, FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6,
-        NEIGHBOURS, NEW_FLOWS_V4, NEW_FLOWS_V6, RangeData, SAMPLE, SOURCE_RANGES_V4,
-        SOURCE_RANGES_V6,
+        ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS, BACKENDS,
+        CONFIG, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6, FRAGMENTS_V4, FRAGMENTS_V6,
+        FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS, NEW_FLOWS_V4, NEW_FLOWS_V6,
+        RangeData, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
     },
 };
 
@@ -59,15 +56,6 @@ macro_rules! config {
 fn has_port(ports: &Array<u64>, port: Port) -> bool {
     let (word, bit) = PortSet::position(port);
     ports.get(word).is_some_and(|bits| bits & bit != 0)
-}
-
-/// What this CPU counted of a backend.
-#[inline(always)]
-fn traffic(backend: u32) -> Option<*mut Traffic> {
-    let (chunk, within) = Traffic::position(backend);
-    let chunk = BACKEND_STATS.get_ptr_mut(chunk)?.cast::<Traffic>();
-    // SAFETY: `within` is less than the chunk's length.
-    Some(unsafe { chunk.add(within as usize) })
 }
 
 impl Tables for Kernel {
@@ -156,62 +144,37 @@ impl Tables for Kernel {
 
     #[inline(always)]
     fn count(&self, counter: u32) {
-        if let Some(counter) = COUNTERS.get_ptr_mut(counter) {
-            // SAFETY: this CPU's own number.
-            unsafe { *counter += 1 }
-        }
+        counted::count(counter);
     }
 
     #[inline(always)]
     fn count_packet(&self, backend: u32, bytes: u32) {
-        if let Some(traffic) = traffic(backend) {
-            // SAFETY: this CPU's own numbers.
-            unsafe {
-                (*traffic).packets += 1;
-                (*traffic).bytes += u64::from(bytes);
-            }
-        }
+        counted::packet(backend, bytes);
     }
 
     #[inline(always)]
     fn count_flow(&self, backend: u32) {
-        if let Some(traffic) = traffic(backend) {
-            // SAFETY: this CPU's own number.
-            unsafe { (*traffic).flows += 1 }
-        }
+        counted::flow(backend);
     }
 
     #[inline(always)]
     fn count_unanswered(&self, backend: u32) {
-        if let Some(traffic) = traffic(backend) {
-            // SAFETY: this CPU's own number.
-            unsafe { (*traffic).unanswered += 1 }
-        }
+        counted::unanswered(backend);
     }
 
     #[inline(always)]
     fn tells(&self) -> bool {
-        match config!(sample_events) {
-            0 => false,
-            // SAFETY: takes nothing, touches nothing.
-            every => (unsafe { bpf_get_prandom_u32() }) % every == 0,
-        }
+        counted::tells(config!(sample_events))
     }
 
     #[inline(always)]
     fn sample(&self) -> Option<NonNull<Sample>> {
-        let sample = NonNull::new(SAMPLE.get_ptr_mut(0)?)?;
-        // SAFETY: this CPU's own; the helper takes nothing.
-        unsafe { (*sample.as_ptr()).time = bpf_ktime_get_ns() }
-        Some(sample)
+        counted::room()
     }
 
     #[inline(always)]
     fn tell(&self, sample: &Sample) {
-        // Nobody waits for one: the reader looks every now and then.
-        if EVENTS.output::<Sample>(sample, u64::from(BPF_RB_NO_WAKEUP)).is_err() {
-            self.count(Event::EventsLost as u32);
-        }
+        counted::tell(sample);
     }
 }
 

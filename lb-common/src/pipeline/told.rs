@@ -1,6 +1,8 @@
 //! What is told of single packets, of one in so many: for whoever looks for the cause of what the
 //! counters say. Nobody is told of packets that simply follow their flows.
 
+use core::ptr::NonNull;
+
 use super::{Family, FamilyTables, Fate, Tables};
 use crate::{
     packet::Packet,
@@ -25,9 +27,11 @@ pub fn outcome<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Ok(_) if has_begun => Event::FlowCreated as u32,
         _ => return,
     };
-    let Some(sample) = sample(packet, tables, key, what) else {
+    let Some(mut sample) = sample(packet, tables, key, what) else {
         return;
     };
+    // SAFETY: this CPU's own, and asked for once a packet at a time.
+    let sample = unsafe { sample.as_mut() };
     if has_begun && let Some(draft) = FamilyTables::<A>::draft(tables) {
         // SAFETY: this CPU's own, in which the flow was begun. Read like this the pointer need not be kept,
         // for which there is no room.
@@ -48,7 +52,9 @@ pub fn unanswered<A: Family, P: Packet, T: Tables>(
     service: u32,
     backend: BackendRef,
 ) {
-    if let Some(sample) = sample(packet, tables, key, Event::AnotherTried as u32) {
+    if let Some(mut sample) = sample(packet, tables, key, Event::AnotherTried as u32) {
+        // SAFETY: this CPU's own, and asked for once a packet at a time.
+        let sample = unsafe { sample.as_mut() };
         sample.service = service;
         sample.backend = backend;
         tables.tell(sample);
@@ -58,17 +64,18 @@ pub fn unanswered<A: Family, P: Packet, T: Tables>(
 /// Room with what every packet has, and no backend, if it is to be told of this one.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the version is 4 or 6")]
-fn sample<'a, A: Family, P: Packet, T: Tables>(
+fn sample<A: Family, P: Packet, T: Tables>(
     packet: &P,
-    tables: &'a T,
+    tables: &T,
     key: &FlowKey<A>,
     what: u32,
-) -> Option<&'a mut Sample> {
+) -> Option<NonNull<Sample>> {
     if !tables.tells() {
         return None;
     }
-    // SAFETY: this CPU's own, and asked for once a packet at a time.
-    let sample = unsafe { tables.sample()?.as_mut() };
+    let mut room = tables.sample()?;
+    // SAFETY: as above.
+    let sample = unsafe { room.as_mut() };
     sample.source = key.source.to_mapped();
     sample.destination = key.destination.to_mapped();
     sample.ifindex = packet.ifindex();
@@ -80,5 +87,5 @@ fn sample<'a, A: Family, P: Packet, T: Tables>(
     sample.protocol = key.protocol;
     sample.hook = key.role;
     sample.version = A::VERSION as u8;
-    Some(sample)
+    Some(room)
 }

@@ -45,7 +45,7 @@ pub struct Run {
     node_name: Option<String>,
 
     /// Range of cluster IPs; may be given twice, once for each family. What is sent to an address of it
-    /// that no Service has is dropped
+    /// that no Service has is dropped, and a Service with a cluster IP outside of it is refused
     #[arg(long = "service-cidr", value_name = "CIDR")]
     service_ranges: Vec<IpRange>,
 

@@ -35,7 +35,7 @@ pub struct Headroom {
     /// The endpoint.
     pub remote: SocketAddr,
     /// The protocol.
-    #[serde(serialize_with = "crate::dataplane::census::as_text")]
+    #[serde(serialize_with = "as_text")]
     pub protocol: Protocol,
     /// Ports that flows have.
     pub used: u32,
@@ -45,6 +45,7 @@ pub struct Headroom {
     pub percent: u32,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it like this")]
 fn as_text<S: serde::Serializer>(protocol: &Protocol, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(protocol)
 }

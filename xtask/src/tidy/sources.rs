@@ -45,6 +45,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-ebpf/rig/steps.rs", "calls the clock helper; names the licence section"),
     ("lb-ebpf/rig/steps_without.rs", "hands out an array's line as the flow"),
     ("lb-ebpf/src/actions.rs", "calls the redirect helpers"),
+    (
+        "lb-ebpf/src/counted.rs",
+        "writes map values in place, calls the clock's and chance's helpers",
+    ),
     ("lb-ebpf/src/fib.rs", "calls the route lookup helper and reads its answer"),
     ("lb-ebpf/src/main.rs", "calls the clock helper; names the licence section"),
     ("lb-ebpf/src/packet.rs", "the one file that touches packet memory"),

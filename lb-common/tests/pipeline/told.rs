@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lb_common::{
     addr::{Ipv6, Port},
+    pipeline::Generation,
     tables::{BackendRef, Half, Sample, SnatPorts},
     verdict::{DropReason, Event},
     wire::L4,
@@ -110,18 +111,22 @@ fn what_xdp_leaves_to_tc_is_told_there() {
 }
 
 #[test]
-fn a_packet_of_a_flow_that_can_go_no_further_is_told() {
-    each(|family, l4| {
+fn a_packet_of_an_established_flow_that_can_go_no_further_is_told() {
+    for family in Family::BOTH {
         let world = telling(&[REMOTE]);
-        let question = request(family, l4, OUTSIDE, Front::Node);
-        world.send(UPLINK_IN, &question);
+        let question = request(family, L4::Udp, OUTSIDE, Front::Node);
+        let sent = world.send(UPLINK_IN, &question);
+        world.send(UPLINK_IN, &reply(family, L4::Udp, sent.tuple()));
+        for _ in 0..6 {
+            world.send(UPLINK_IN, &question);
+        }
+        assert_eq!(world.half(family, Half::Forward).generation, Generation::Established);
         world.tables.take_told();
-        let tired = question.ttl(1);
-        world.send(UPLINK_IN, &tired);
+        world.send(UPLINK_IN, &question.ttl(1));
         let told = world.tables.take_told();
         let [sample] = told[..] else { panic!("{told:?}") };
         assert_eq!(sample.what, DropReason::TtlExpired as u32);
-    });
+    }
 }
 
 #[test]

@@ -235,7 +235,8 @@ impl Tables {
 
     /// All backends and their ids.
     pub fn backends(&self) -> impl Iterator<Item = (u32, Backend)> + '_ {
-        (0..self.backends.len()).filter_map(|id| self.backend(id).map(|backend| (id, backend)))
+        let used = (0..self.backends.len()).filter(|id| !self.backends.is_empty_at(*id));
+        used.filter_map(|id| self.backend(id).map(|backend| (id, backend)))
     }
 
     /// A service's line.

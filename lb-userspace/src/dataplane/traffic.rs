@@ -70,7 +70,8 @@ impl TrafficTables {
 
     /// The accounts that are somebody's, with the backends' numbers.
     fn owned(&self) -> impl Iterator<Item = (u32, u32, Account)> + '_ {
-        (0..self.accounts.len()).filter_map(|backend| {
+        let used = (0..self.accounts.len()).filter(|backend| !self.accounts.is_empty_at(*backend));
+        used.filter_map(|backend| {
             let account = self.accounts.load(backend);
             Some((backend, account.service()?, account))
         })

@@ -46,6 +46,8 @@ pub trait Address: Copy + Eq + Pod + core::fmt::Debug {
     fn masked(self, mask: Self) -> Self;
     /// The address as the standard library has it.
     fn to_ip(self) -> IpAddr;
+    /// As IPv6: an IPv4 address in the IPv4-mapped form.
+    fn to_mapped(self) -> Ipv6;
 }
 
 impl Ipv4 {
@@ -151,6 +153,11 @@ impl Address for Ipv4 {
     fn to_ip(self) -> IpAddr {
         IpAddr::V4(self.into())
     }
+
+    #[inline(always)]
+    fn to_mapped(self) -> Ipv6 {
+        Ipv6::mapped(self)
+    }
 }
 
 impl Address for Ipv6 {
@@ -187,6 +194,11 @@ impl Address for Ipv6 {
 
     fn to_ip(self) -> IpAddr {
         IpAddr::V6(self.into())
+    }
+
+    #[inline(always)]
+    fn to_mapped(self) -> Ipv6 {
+        self
     }
 }
 

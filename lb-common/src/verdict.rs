@@ -189,6 +189,8 @@ pub enum Event {
     AnotherTried = 31,
     /// A client was told, by a packet of its backend made a reset, that the backend is gone.
     ClientTold = 52,
+    /// What was to be told of a packet found no room in the ring buffer.
+    EventsLost = 54,
 }
 
 /// How many counters there are (each a 64-bit number for every CPU).
@@ -250,7 +252,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 40] = [
+pub const COUNTER_INFO: [CounterInfo; 41] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -283,6 +285,7 @@ pub const COUNTER_INFO: [CounterInfo; 40] = [
         "another_tried",
         "connections that went to another endpoint because theirs did not answer",
     ),
+    info(Event::EventsLost as u32, "events_lost", "events that lb events did not read in time"),
     info(
         Event::ClientTold as u32,
         "client_told",

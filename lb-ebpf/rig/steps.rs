@@ -14,6 +14,8 @@
 
 #[path = "../src/actions.rs"]
 mod actions;
+#[path = "../src/counted.rs"]
+mod counted;
 #[path = "../src/fib.rs"]
 mod fib;
 #[path = "../src/maps.rs"]
@@ -75,7 +77,7 @@ macro_rules! at_tc {
 at_xdp! {
     xdp_whole: NONE;
     xdp_counter: COUNTER;
-    xdp_service: SERVICE;
+    xdp_traffic: TRAFFIC;
     xdp_backend: BACKEND;
     xdp_lookup: LOOKUP;
     xdp_l4: L4;
@@ -88,7 +90,7 @@ at_xdp! {
 at_tc! {
     tc_whole: NONE;
     tc_counter: COUNTER;
-    tc_service: SERVICE;
+    tc_traffic: TRAFFIC;
     tc_backend: BACKEND;
     tc_lookup: LOOKUP;
     tc_l4: L4;

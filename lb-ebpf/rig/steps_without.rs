@@ -13,7 +13,7 @@ use lb_common::{
     },
     tables::{
         AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint, EndpointKey, Flow,
-        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered, Selection,
+        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered, Sample, Selection,
         SelectionKind, SnatPorts,
     },
     verdict::DropReason,
@@ -28,8 +28,8 @@ impl Step {
     pub const NONE: u32 = 0;
     /// The counter of outcomes.
     pub const COUNTER: u32 = 1;
-    /// The counters of the service.
-    pub const SERVICE: u32 = 2;
+    /// The counters of the backend.
+    pub const TRAFFIC: u32 = 2;
     /// Whether the backend is still there: it always has the generation that the flow found there.
     pub const BACKEND: u32 = 3;
     /// The key and its lookup: the flow is always [`LINE_V4`] or [`LINE_V6`].
@@ -143,6 +143,11 @@ impl<T: Tables, const STEP: u32> Tables for Without<T, STEP> {
     }
 
     #[inline(always)]
+    fn reply_ports(&self) -> SnatPorts {
+        self.inner.reply_ports()
+    }
+
+    #[inline(always)]
     fn snat_ports(&self) -> SnatPorts {
         self.inner.snat_ports()
     }
@@ -209,20 +214,35 @@ impl<T: Tables, const STEP: u32> Tables for Without<T, STEP> {
     }
 
     #[inline(always)]
-    fn count_service(&self, service: u32, bytes: u32) {
-        if STEP != Step::SERVICE {
-            self.inner.count_service(service, bytes);
+    fn count_packet(&self, backend: u32, bytes: u32) {
+        if STEP != Step::TRAFFIC {
+            self.inner.count_packet(backend, bytes);
         }
     }
 
     #[inline(always)]
-    fn count_flow(&self, service: u32, backend: u32) {
-        self.inner.count_flow(service, backend);
+    fn count_flow(&self, backend: u32) {
+        self.inner.count_flow(backend);
     }
 
     #[inline(always)]
     fn count_unanswered(&self, backend: u32) {
         self.inner.count_unanswered(backend);
+    }
+
+    #[inline(always)]
+    fn tells(&self) -> bool {
+        self.inner.tells()
+    }
+
+    #[inline(always)]
+    fn sample(&self) -> Option<NonNull<Sample>> {
+        self.inner.sample()
+    }
+
+    #[inline(always)]
+    fn tell(&self, sample: &Sample) {
+        self.inner.tell(sample);
     }
 }
 

@@ -11,6 +11,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "an entry point owns its context")]
 
 mod actions;
+mod counted;
 mod fib;
 mod maps;
 mod packet;

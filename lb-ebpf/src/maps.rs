@@ -4,15 +4,15 @@
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use lb_common::{
     addr::{Ipv4, Ipv6},
     pipeline::Bucket,
     tables::{
-        AddressSet, AffinityKey, Backend, BackendCounters, BackendRef, Config, Device, Draft,
-        Endpoint, EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey,
-        Neighbour, PortSet, Remembered, Service, ServiceCounters,
+        Account, AddressSet, AffinityKey, Backend, BackendRef, Config, Device, Draft, Endpoint,
+        EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Neighbour,
+        PortSet, Remembered, Sample, Service, Traffic,
     },
     verdict::{COUNTERS as COUNTER_COUNT, Stage},
 };
@@ -93,9 +93,18 @@ pub static SLOTS: Array<BackendRef> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 #[map]
 pub static BACKENDS: Array<Backend> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What is counted per backend.
+/// What is counted per backend, so many in each element.
 #[map]
-pub static BACKEND_STATS: PerCpuArray<BackendCounters> = PerCpuArray::with_max_entries(1, 0);
+pub static BACKEND_STATS: PerCpuArray<[Traffic; Traffic::CHUNK as usize]> =
+    PerCpuArray::with_max_entries(1, 0);
+
+/// Whose the figures of backends are. User space's own, beside the figures so that both live as long.
+#[map]
+pub static ACCOUNTS: Array<Account> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What was counted for services by backends whose numbers are others' now. User space's own.
+#[map]
+pub static FOLDED: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Interfaces by index.
 #[map]
@@ -146,6 +155,14 @@ pub static NEIGHBOURS: Array<u64> = Array::with_max_entries(Neighbour::SLOTS, 0)
 #[map]
 pub static ANSWERS: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);
 
+/// What is told of single packets: [`Sample`]s.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// Room for what is to be told.
+#[map]
+pub static SAMPLE: PerCpuArray<Sample> = PerCpuArray::with_max_entries(1, 0);
+
 /// The stages behind the first at TC, by their places.
 #[map]
 pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::PLACES, 0);
@@ -157,7 +174,3 @@ pub static STAGES_XDP: ProgramArray = ProgramArray::with_max_entries(Stage::PLAC
 /// Outcomes and events, see `lb_common::verdict`.
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT, 0);
-
-/// What is counted per service.
-#[map]
-pub static SERVICE_STATS: PerCpuArray<ServiceCounters> = PerCpuArray::with_max_entries(1, 0);

@@ -12,17 +12,17 @@ use lb_common::{
     pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
         AddressRange, AffinityKey, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented,
-        Frontend, FrontendKey, PortSet, Remembered, SnatPorts,
+        Frontend, FrontendKey, PortSet, Remembered, Sample, SnatPorts,
     },
 };
 
 use crate::{
-    fib,
+    counted, fib,
     maps::{
-        ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS,
-        BACKEND_STATS, BACKENDS, CONFIG, COUNTERS, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6,
-        FRAGMENTS_V4, FRAGMENTS_V6, FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS,
-        NEW_FLOWS_V4, NEW_FLOWS_V6, RangeData, SERVICE_STATS, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
+        ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS, BACKENDS,
+        CONFIG, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6, FRAGMENTS_V4, FRAGMENTS_V6,
+        FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS, NEW_FLOWS_V4, NEW_FLOWS_V6,
+        RangeData, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
     },
     sockets,
 };
@@ -73,6 +73,11 @@ impl Tables for Kernel {
     #[inline(always)]
     fn snat_ports(&self) -> SnatPorts {
         config!(snat_ports)
+    }
+
+    #[inline(always)]
+    fn reply_ports(&self) -> SnatPorts {
+        config!(reply_ports)
     }
 
     #[inline(always)]
@@ -140,41 +145,37 @@ impl Tables for Kernel {
 
     #[inline(always)]
     fn count(&self, counter: u32) {
-        if let Some(counter) = COUNTERS.get_ptr_mut(counter) {
-            // SAFETY: this CPU's own number.
-            unsafe { *counter += 1 }
-        }
+        counted::count(counter);
     }
 
     #[inline(always)]
-    fn count_service(&self, service: u32, bytes: u32) {
-        if let Some(counters) = SERVICE_STATS.get_ptr_mut(service) {
-            // SAFETY: this CPU's own numbers.
-            unsafe {
-                (*counters).packets += 1;
-                (*counters).bytes += u64::from(bytes);
-            }
-        }
+    fn count_packet(&self, backend: u32, bytes: u32) {
+        counted::packet(backend, bytes);
     }
 
     #[inline(always)]
-    fn count_flow(&self, service: u32, backend: u32) {
-        if let Some(counters) = SERVICE_STATS.get_ptr_mut(service) {
-            // SAFETY: this CPU's own number.
-            unsafe { (*counters).flows += 1 }
-        }
-        if let Some(counters) = BACKEND_STATS.get_ptr_mut(backend) {
-            // SAFETY: this CPU's own number.
-            unsafe { (*counters).flows += 1 }
-        }
+    fn count_flow(&self, backend: u32) {
+        counted::flow(backend);
     }
 
     #[inline(always)]
     fn count_unanswered(&self, backend: u32) {
-        if let Some(counters) = BACKEND_STATS.get_ptr_mut(backend) {
-            // SAFETY: this CPU's own number.
-            unsafe { (*counters).unanswered += 1 }
-        }
+        counted::unanswered(backend);
+    }
+
+    #[inline(always)]
+    fn tells(&self) -> bool {
+        counted::tells(config!(sample_events))
+    }
+
+    #[inline(always)]
+    fn sample(&self) -> Option<NonNull<Sample>> {
+        counted::room()
+    }
+
+    #[inline(always)]
+    fn tell(&self, sample: &Sample) {
+        counted::tell(sample);
     }
 }
 

@@ -5,6 +5,7 @@
 //! force stays in force.
 
 mod settings;
+mod source_ports;
 
 use std::{collections::BTreeSet, path::PathBuf, process};
 
@@ -15,6 +16,7 @@ use crate::{
     compile::{self, NodeFacts},
     dataplane::{
         Clock, Hookup, Pins, Point, Programs, Sizes, Tables, TcMode, Writer, XdpMode,
+        census::Census,
         collect::{self, Jiffies, Timeouts},
         read_back,
     },
@@ -24,6 +26,7 @@ use crate::{
     state::{ServiceState, State},
 };
 use settings::settings;
+use source_ports::SourcePorts;
 
 /// How many entries of UDP flows the table that evicts nothing may hold: a quarter of it, so that
 /// they never crowd out TCP.
@@ -46,6 +49,8 @@ pub struct Options {
     pub service_ranges: Vec<IpRange>,
     /// How long silent flows live.
     pub timeouts: Timeouts,
+    /// Of how many packets that there is something to tell of one is told; 0: of none.
+    pub sample_events: u32,
     /// Sizes of new tables.
     pub sizes: Sizes,
     /// Where the state is told.
@@ -66,6 +71,7 @@ pub struct Controller {
     notes: BTreeSet<String>,
     /// Frontends that two Services want.
     conflicts: Vec<Problem>,
+    source_ports: SourcePorts,
 }
 
 impl Controller {
@@ -102,6 +108,7 @@ impl Controller {
             interfaces,
             notes: BTreeSet::new(),
             conflicts: Vec::new(),
+            source_ports: SourcePorts::default(),
         };
         if let Err(error) = controller.come_up() {
             if !takes_over {
@@ -117,7 +124,12 @@ impl Controller {
         let mut programs = Programs::load(pins, &options.sizes)?;
         let tables = Tables::open(pins)?;
         let clock = Clock::measure(&mut programs)?;
-        tables.set_settings(settings(&tables, clock, &options.service_ranges)?);
+        tables.set_settings(settings(
+            &tables,
+            clock,
+            &options.service_ranges,
+            options.sample_events,
+        )?);
         let writer = Writer::new(&tables, read_back(&tables)?)?;
         Ok((programs, tables, writer, clock))
     }
@@ -171,7 +183,10 @@ impl Controller {
 
     fn try_collect(&mut self) -> Result<()> {
         let time = Jiffies { now: self.clock.now(&mut self.programs)?, hz: self.clock.hz };
-        let collected = collect::collect(&self.tables, &self.options.timeouts, time)?;
+        let mut census = Census::new(self.tables.source_ports().0);
+        let timeouts = &self.options.timeouts;
+        let collected = collect::collect(&self.tables, timeouts, time, &mut census)?;
+        self.source_ports.follow(&self.tables, &census);
         let graduate_udp =
             collected.udp_established < self.tables.flows_v4.capacity() as usize / UDP_SHARE;
         self.tables.set_graduate_udp(graduate_udp);
@@ -194,6 +209,7 @@ impl Controller {
         let facts = NodeFacts {
             node_addresses: self.interfaces.node_addresses.clone(),
             name: self.options.node_name.clone(),
+            service_ranges: self.options.service_ranges.clone(),
         };
         let desired = compile::compile(&self.snapshot.model, &facts);
         self.note_conflicts(&desired.conflicts);

@@ -18,9 +18,9 @@ use crate::{
     hash,
     pipeline::{Bucket, Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
-        AffinityKey, Backend, BackendCounters, BackendRef, Config, Device, Draft, Egress, Endpoint,
-        EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered,
-        Service, ServiceCounters, SnatPorts, SourceRangeKey,
+        AffinityKey, Backend, BackendRef, Config, Device, Draft, Egress, Endpoint, EndpointKey,
+        Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered, Sample, Service,
+        SnatPorts, SourceRangeKey, Traffic,
     },
 };
 
@@ -76,8 +76,9 @@ pub struct HostTables {
     neighbours: RefCell<BTreeMap<u32, u64>>,
     bucket: Cell<Bucket>,
     counters: RefCell<BTreeMap<u32, u64>>,
-    service_counters: RefCell<BTreeMap<u32, ServiceCounters>>,
-    backend_counters: RefCell<BTreeMap<u32, BackendCounters>>,
+    traffic: RefCell<BTreeMap<u32, Traffic>>,
+    told: RefCell<Vec<Sample>>,
+    sample: Option<Box<UnsafeCell<Sample>>>,
     lookups: Cell<u32>,
 }
 
@@ -94,6 +95,7 @@ impl HostTables {
                 answers: Bucket::SIZE,
                 ..Config::default()
             },
+            sample: Some(Box::default()),
             v4: FamilyState::new(),
             v6: FamilyState::new(),
             ..Self::default()
@@ -110,14 +112,14 @@ impl HostTables {
         self.counters.borrow().clone()
     }
 
-    /// What was counted for a service.
-    pub fn service_counters(&self, service: u32) -> ServiceCounters {
-        self.service_counters.borrow().get(&service).copied().unwrap_or_default()
+    /// What was counted for a backend.
+    pub fn backend_traffic(&self, id: u32) -> Traffic {
+        self.traffic.borrow().get(&id).copied().unwrap_or_default()
     }
 
-    /// What was counted for a backend.
-    pub fn backend_counters(&self, id: u32) -> BackendCounters {
-        self.backend_counters.borrow().get(&id).copied().unwrap_or_default()
+    /// What was told of packets, in this order; takes it away.
+    pub fn take_told(&self) -> Vec<Sample> {
+        self.told.take()
     }
 
     /// How many hash lookups there were, each generation of the flow table by itself.
@@ -268,6 +270,10 @@ impl Tables for HostTables {
         self.config.snat_ports
     }
 
+    fn reply_ports(&self) -> SnatPorts {
+        self.config.reply_ports
+    }
+
     fn epoch(&self) -> u32 {
         self.config.epoch
     }
@@ -315,19 +321,31 @@ impl Tables for HostTables {
         *self.counters.borrow_mut().entry(counter).or_default() += 1;
     }
 
-    fn count_service(&self, service: u32, bytes: u32) {
-        let mut all = self.service_counters.borrow_mut();
-        let counters = all.entry(service).or_default();
-        counters.packets += 1;
-        counters.bytes += u64::from(bytes);
+    fn count_packet(&self, backend: u32, bytes: u32) {
+        let mut all = self.traffic.borrow_mut();
+        let traffic = all.entry(backend).or_default();
+        traffic.packets += 1;
+        traffic.bytes += u64::from(bytes);
     }
 
-    fn count_flow(&self, service: u32, backend: u32) {
-        self.service_counters.borrow_mut().entry(service).or_default().flows += 1;
-        self.backend_counters.borrow_mut().entry(backend).or_default().flows += 1;
+    fn count_flow(&self, backend: u32) {
+        self.traffic.borrow_mut().entry(backend).or_default().flows += 1;
     }
 
     fn count_unanswered(&self, backend: u32) {
-        self.backend_counters.borrow_mut().entry(backend).or_default().unanswered += 1;
+        self.traffic.borrow_mut().entry(backend).or_default().unanswered += 1;
+    }
+
+    /// Of all packets, however few it is to be.
+    fn tells(&self) -> bool {
+        self.config.sample_events != 0
+    }
+
+    fn sample(&self) -> Option<NonNull<Sample>> {
+        self.sample.as_ref().and_then(|sample| NonNull::new(sample.get()))
+    }
+
+    fn tell(&self, sample: &Sample) {
+        self.told.borrow_mut().push(*sample);
     }
 }

@@ -91,7 +91,7 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     match tables.claim(key, &draft.forward) {
         Claim::Claimed => {
             tables.count(Event::FlowCreated as u32);
-            tables.count_flow(choice.service, choice.backend.id);
+            tables.count_flow(choice.backend.id);
             *begun = Some(Begun::Fresh(FlowRef::fresh(&mut draft.forward)));
             Ok(())
         }

@@ -28,6 +28,7 @@ mod parse;
 mod rewrite;
 mod services;
 mod tables;
+mod told;
 mod way_out;
 
 pub use answer::{Bucket, answer};
@@ -196,7 +197,13 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     match tables.find_established(&key) {
         Some(flow) if flow::simply_goes(tables, &parsed, flow) => {
-            carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
+            match carry_out(packet, tables, hook, now, &parsed, &key, flow, interface) {
+                // Perhaps half of it is written.
+                Err(DropReason::Unwritable) => Err(DropReason::Unwritable),
+                // The next stage finds the same, and has the room to tell it.
+                Err(_) => Ok(Fate::LaterWhole),
+                fate => fate,
+            }
         }
         _ => Ok(Fate::LaterWhole),
     }
@@ -219,12 +226,28 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             return Ok(Fate::pass(PassReason::Protocol));
         }
     };
-    if !ours::may_be_ours(tables, hook, &parsed) {
-        return ours::leave(packet, tables, hook, &parsed);
-    }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
+    let fate = follow(packet, tables, hook, now, &parsed, &key, interface);
+    told::outcome(packet, tables, &key, fate, false);
+    fate
+}
+
+/// Translates a packet whose headers are read, if it is a flow's.
+#[inline(always)]
+fn follow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+    parsed: &Parsed<A>,
+    key: &FlowKey<A>,
+    interface: &mut Interface,
+) -> Result<Fate, DropReason> {
+    if !ours::may_be_ours(tables, hook, parsed) {
+        return ours::leave(packet, tables, hook, parsed);
+    }
     let mut found = None;
-    let judgement = flow::find(tables, hook, &parsed, now, &key, &mut found)?;
+    let judgement = flow::find(tables, hook, parsed, now, key, &mut found)?;
     let farewell = judgement == Judgement::Farewell;
     if judgement != Judgement::Goes && !(farewell && P::COMPLETE) {
         if !P::COMPLETE && judgement != Judgement::None {
@@ -236,15 +259,15 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         }
         let frontend = FrontendKey::new(address, port, parsed.l4.protocol());
         if tables.frontend(&frontend).is_none() {
-            return ours::leave(packet, tables, hook, &parsed);
+            return ours::leave(packet, tables, hook, parsed);
         }
         return Ok(Fate::LaterBegin);
     }
     let Some(flow) = found else {
         return Ok(Fate::pass(PassReason::Declined));
     };
-    parse::remember_first(tables, hook, now, &parsed);
-    let fate = carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)?;
+    parse::remember_first(tables, hook, now, parsed);
+    let fate = carry_out(packet, tables, hook, now, parsed, key, flow, interface)?;
     if P::COMPLETE && farewell {
         flow.note_told();
         packet.change_tcp_flags(parsed.l4_at, TcpFlags(TcpFlags::RST | TcpFlags::ACK))?;
@@ -267,8 +290,30 @@ fn begin_flow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         return Ok(Fate::pass(PassReason::Declined));
     };
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
+    let mut has_begun = false;
+    let fate = begin_parsed(packet, tables, hook, now, &parsed, &key, interface, &mut has_begun);
+    told::outcome(packet, tables, &key, fate, has_begun);
+    fate
+}
+
+/// Begins a flow for a packet whose headers are read.
+#[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of one function; bundled, they would be memory"
+)]
+fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    packet: &mut P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+    parsed: &Parsed<A>,
+    key: &FlowKey<A>,
+    interface: &mut Interface,
+    has_begun: &mut bool,
+) -> Result<Fate, DropReason> {
     let mut found = None;
-    let judgement = flow::find(tables, hook, &parsed, now, &key, &mut found)?;
+    let judgement = flow::find(tables, hook, parsed, now, key, &mut found)?;
     let before = match (judgement, found) {
         // Another CPU has begun it meanwhile.
         (Judgement::Goes | Judgement::Farewell, _) => return Ok(Fate::LaterWhole),
@@ -277,8 +322,8 @@ fn begin_flow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         }
         _ => Before::none(),
     };
-    let Some(choice) = choose::choose(tables, hook, now, &parsed, before)? else {
-        return ours::leave(packet, tables, hook, &parsed);
+    let Some(choice) = choose::choose(tables, hook, now, parsed, before)? else {
+        return ours::leave(packet, tables, hook, parsed);
     };
     if before.attempt != 0 {
         if choice.backend == before.backend {
@@ -290,18 +335,20 @@ fn begin_flow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         }
         tables.count_unanswered(before.backend.id);
         tables.count(Event::AnotherTried as u32);
+        told::unanswered(packet, tables, key, choice.service, before.backend);
     }
     if judgement != Judgement::None {
-        flow::forget(tables, hook, &key);
+        flow::forget(tables, hook, key);
     }
     let mut begun = None;
-    begin::begin(packet, tables, hook, now, &parsed, &key, &choice, &mut begun)?;
+    begin::begin(packet, tables, hook, now, parsed, key, &choice, &mut begun)?;
     let (client, _) = parsed.source();
     match begun {
         Some(Begun::Fresh(flow)) => {
             affinity::remember(tables, now, client, &choice);
-            parse::remember_first(tables, hook, now, &parsed);
-            carry_out(packet, tables, hook, now, &parsed, &key, flow, interface)
+            parse::remember_first(tables, hook, now, parsed);
+            *has_begun = true;
+            carry_out(packet, tables, hook, now, parsed, key, flow, interface)
         }
         Some(Begun::Elsewhere) => Ok(Fate::LaterWhole),
         None => Ok(Fate::pass(PassReason::Declined)),
@@ -343,7 +390,7 @@ fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if due {
         flow.touch(now);
     }
-    tables.count_service(flow.service(), packet.len());
+    tables.count_packet(flow.backend().id, packet.len());
     rewrite::rewrite(packet, hook, parsed, flow, fate)?;
     // Last, because a flow that graduates leaves the entry that the handle points to. What was said is
     // said by first fragments.

@@ -14,7 +14,7 @@ pub fn may_be_ours<A: Copy, T: Tables>(tables: &T, hook: Hook, parsed: &Parsed<A
     let (_, destination) = parsed.destination();
     if hook.faces_clients() {
         tables.has_frontend_port(destination)
-            || (tables.snat_ports().contains(destination) && tables.has_backend_port(source))
+            || (tables.reply_ports().contains(destination) && tables.has_backend_port(source))
     } else {
         tables.has_backend_port(source)
     }

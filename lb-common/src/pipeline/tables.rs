@@ -5,7 +5,7 @@ use super::{FlowRef, ServiceTables};
 use crate::{
     addr::{Ipv4, Ipv6},
     hash,
-    tables::{Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, SnatPorts},
+    tables::{Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, Sample, SnatPorts},
 };
 
 /// The tables that don't depend on the family.
@@ -16,6 +16,8 @@ pub trait Tables: FamilyTables<Ipv4> + FamilyTables<Ipv6> {
     fn has_backend_port(&self, port: crate::addr::Port) -> bool;
     /// The ports for SNAT.
     fn snat_ports(&self) -> SnatPorts;
+    /// The ports that replies to SNAT may have.
+    fn reply_ports(&self) -> SnatPorts;
     /// The current epoch of egresses.
     fn epoch(&self) -> u32;
     /// Whether flows without a handshake may move to the table that evicts nothing.
@@ -38,12 +40,18 @@ pub trait Tables: FamilyTables<Ipv4> + FamilyTables<Ipv6> {
     fn may_answer(&self, now: u32, price: u32) -> bool;
     /// Adds one to a counter.
     fn count(&self, counter: u32);
-    /// Counts a translated packet of a service, and its length.
-    fn count_service(&self, service: u32, bytes: u32);
-    /// Counts a flow of a service, and of its backend.
-    fn count_flow(&self, service: u32, backend: u32);
+    /// Counts a translated packet to or from a backend, and its length.
+    fn count_packet(&self, backend: u32, bytes: u32);
+    /// Counts a flow that was begun with a backend.
+    fn count_flow(&self, backend: u32);
     /// Counts that another backend was tried instead of this one.
     fn count_unanswered(&self, backend: u32);
+    /// Whether it is to be told of this packet, of which there is something to tell.
+    fn tells(&self) -> bool;
+    /// Room for what is told, this CPU's own, with the time in it.
+    fn sample(&self) -> Option<core::ptr::NonNull<Sample>>;
+    /// Tells it.
+    fn tell(&self, sample: &Sample);
 }
 
 /// How a claim on a flow's key ended.

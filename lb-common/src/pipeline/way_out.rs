@@ -144,7 +144,14 @@ fn refreshed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Route::ForwardingOff => return Err(DropReason::ForwardingOff),
         Route::Local | Route::None => return Err(DropReason::NoRoute),
     }
-    let device = tables.device(egress.ifindex).unwrap_or(Device::default());
+    let device = match tables.device(egress.ifindex) {
+        Some(device) => device,
+        // As where flows begin. Replies go wherever their clients are.
+        None if flow.is_forward() && flow.emits(Emit::Transmit) => {
+            return Err(DropReason::EgressUnmanaged);
+        }
+        None => Device::default(),
+    };
     complete_egress(tables, &device, &mut egress);
     Ok(egress)
 }

@@ -36,15 +36,4 @@ pub struct Backend {
     pub reserved: [u8; 5],
 }
 
-/// What is counted per backend, by every CPU for itself.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct BackendCounters {
-    /// Flows that were begun with it.
-    pub flows: u64,
-    /// Connections that another backend was tried for, because this one did not answer the first SYN.
-    pub unanswered: u64,
-}
-
-const _: () = assert!(size_of::<BackendCounters>() == 16);
 const _: () = assert!(size_of::<Backend>() == 32 && size_of::<BackendRef>() == 8);

@@ -33,6 +33,25 @@ impl SnatPorts {
     pub fn contains(self, port: Port) -> bool {
         port.to_host().wrapping_sub(self.first) < self.count
     }
+
+    /// The smallest range that contains both; one without ports contains nothing.
+    #[must_use]
+    pub fn hull(self, other: Self) -> Self {
+        match (self.count, other.count) {
+            (0, _) => other,
+            (_, 0) => self,
+            _ => {
+                let first = self.first.min(other.first);
+                let last = (self.first + (self.count - 1)).max(other.first + (other.count - 1));
+                Self { first, count: (last - first).saturating_add(1) }
+            }
+        }
+    }
+
+    /// The range of one port.
+    pub fn of(port: Port) -> Self {
+        Self { first: port.to_host(), count: 1 }
+    }
 }
 
 /// The one entry of the configuration array. Each field is read by itself.
@@ -59,6 +78,16 @@ pub struct Config {
     pub service_range_v4: AddressRange<Ipv4>,
     /// The range of IPv6 cluster IPs.
     pub service_range_v6: AddressRange<Ipv6>,
+    /// The ports that replies to SNAT may have: those for SNAT, and all that flows still have from when
+    /// those were others. What else lies between costs a lookup.
+    pub reply_ports: SnatPorts,
+    /// Reserved, 0.
+    pub reserved: u32,
+    /// Of how many packets that there is something to tell of one is told; 0: of none. A word of its
+    /// own, because `lb events` writes it.
+    pub sample_events: u32,
+    /// Reserved, 0.
+    pub reserved_tail: u32,
 }
 
 /// A range of addresses; none, if the mask is zero.
@@ -81,7 +110,7 @@ impl<A: Address + Default> AddressRange<A> {
 
 pod_per_family!(AddressRange, 8, 32);
 
-const _: () = assert!(size_of::<Config>() == 80);
+const _: () = assert!(size_of::<Config>() == 96);
 
 /// A set of ports as bits: bit `p % 64` of word `p / 64` for port number `p`.
 pub struct PortSet;
@@ -124,6 +153,17 @@ mod tests {
         assert!(!range.contains(v6("fd00:96::1:0")));
         assert!(!range.contains(v6("fd01:96::1")));
         assert!(!AddressRange::default().contains(v6("::")));
+    }
+
+    #[test]
+    fn a_hull_contains_both_ranges_and_of_nothing_is_the_other() {
+        let range = |first, count| SnatPorts { first, count };
+        assert_eq!(range(1024, 10).hull(range(2000, 1)), range(1024, 977));
+        assert_eq!(range(2000, 1).hull(range(1024, 10)), range(1024, 977));
+        assert_eq!(range(1024, 100).hull(range(1030, 5)), range(1024, 100));
+        assert_eq!(range(0, 0).hull(range(1030, 5)), range(1030, 5));
+        assert_eq!(range(1030, 5).hull(range(0, 0)), range(1030, 5));
+        assert_eq!(SnatPorts::of(Port::from_host(65_535)).hull(range(1, 1)), range(1, 65_535));
     }
 
     #[test]

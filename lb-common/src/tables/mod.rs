@@ -12,18 +12,22 @@ mod flow;
 mod fragment;
 mod frontend;
 mod neighbour;
+mod sample;
 mod service;
+mod traffic;
 
 pub use address::{AddressOwner, AddressSet, SourceRangeKey};
 pub use affinity::{AffinityKey, AffinityRule, Endpoint, EndpointKey, Remembered};
-pub use backend::{Backend, BackendCounters, BackendRef};
+pub use backend::{Backend, BackendRef};
 pub use config::{AddressRange, Config, PortSet, SnatPorts};
 pub use device::{Device, DeviceRole};
 pub use flow::{Draft, Egress, Emit, Flow, FlowKey, Half, State};
 pub use fragment::{FragmentKey, Fragmented};
 pub use frontend::{Frontend, FrontendKey};
 pub use neighbour::Neighbour;
-pub use service::{Selection, SelectionKind, Service, ServiceCounters};
+pub use sample::Sample;
+pub use service::{Selection, SelectionKind, Service};
+pub use traffic::{Account, Traffic};
 
 /// Version of everything in this module.
 pub const LAYOUT_VERSION: u32 = 1;

@@ -111,19 +111,7 @@ impl Selection {
     }
 }
 
-/// What is counted per service, by every CPU for itself.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct ServiceCounters {
-    /// Packets translated, both ways.
-    pub packets: u64,
-    /// Bytes of their frames.
-    pub bytes: u64,
-    /// Flows begun.
-    pub flows: u64,
-}
-
-const _: () = assert!(size_of::<Service>() == 32 && size_of::<ServiceCounters>() == 24);
+const _: () = assert!(size_of::<Service>() == 32);
 
 #[cfg(test)]
 mod tests {

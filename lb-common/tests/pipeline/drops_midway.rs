@@ -100,6 +100,15 @@ fn a_flow_whose_way_is_gone_when_the_epoch_moves_drops() {
         reason: DropReason::ForwardingOff,
         ..GOOD
     });
+    // The way there is, but over an interface that is none of ours.
+    check_later(Case {
+        spoil: |world, family, _| {
+            moved(world, family, Route::Via);
+            world.tables.devices.clear();
+        },
+        reason: DropReason::EgressUnmanaged,
+        ..GOOD
+    });
 }
 
 /// A packet that can be read and not written, as one in memory that is shared.

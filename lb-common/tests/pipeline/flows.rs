@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use lb_common::{
     addr::{Address, Ipv4, Ipv6, Port},
     pipeline::{FamilyTables, Generation},
-    tables::{AffinityKey, BackendRef, Flow, FlowKey, Half, Remembered, ServiceCounters},
+    tables::{AffinityKey, BackendRef, Flow, FlowKey, Half, Remembered, Traffic},
 };
 use lb_tests::lab::cast::Family;
 
-use crate::world::{Front, World};
+use crate::world::World;
 
 /// One entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Entry {
 pub struct Snapshot {
     v4: Vec<(FlowKey<Ipv4>, Generation, Flow<Ipv4>)>,
     v6: Vec<(FlowKey<Ipv6>, Generation, Flow<Ipv6>)>,
-    services: Vec<ServiceCounters>,
+    backends: Vec<Traffic>,
     clients: (BTreeMap<AffinityKey<Ipv4>, Remembered>, BTreeMap<AffinityKey<Ipv6>, Remembered>),
 }
 
@@ -77,11 +77,15 @@ impl World {
 
     /// The state of everything but the counters of outcomes.
     pub fn snapshot(&self) -> Snapshot {
-        let services = 0..=Front::Node.service(Family::V6, lb_common::wire::L4::Udp);
         Snapshot {
             v4: self.tables.v4.flows(),
             v6: self.tables.v6.flows(),
-            services: services.map(|service| self.tables.service_counters(service)).collect(),
+            backends: self
+                .tables
+                .backends
+                .keys()
+                .map(|id| self.tables.backend_traffic(*id))
+                .collect(),
             clients: (
                 self.tables.v4.affinity.borrow().clone(),
                 self.tables.v6.affinity.borrow().clone(),

@@ -60,7 +60,7 @@ fn check(case: Case, family: Family, l4: L4) {
     };
     world.send(reply_at, &answer(backend)).is(Ok(Verdict::Stack), &answer(front), &[]);
 
-    let counters = world.tables.service_counters(case.front.service(family, l4));
+    let counters = world.tables.backend_traffic(world.backend(case.backend, family, l4).id);
     let bytes = question.build().len() + answer(front).build().len();
     assert_eq!((counters.flows, counters.packets, counters.bytes), (1, 2, bytes as u64));
 }

@@ -27,6 +27,7 @@ mod race;
 mod remote;
 mod selection;
 mod strays;
+mod told;
 mod traffic;
 mod unanswered;
 mod world;

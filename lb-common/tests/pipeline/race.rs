@@ -11,8 +11,8 @@ use lb_common::{
     pipeline::{self, Claim, FamilyTables, FlowRef, Route, RouteQuery, ServiceTables, Tables},
     tables::{
         AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint, EndpointKey, Flow,
-        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Half, Remembered, Selection,
-        SelectionKind, SnatPorts,
+        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Half, Remembered, Sample,
+        Selection, SelectionKind, SnatPorts,
     },
 };
 use lb_tests::{
@@ -155,6 +155,10 @@ impl Tables for Raced<'_> {
         self.tables.has_backend_port(port)
     }
 
+    fn reply_ports(&self) -> SnatPorts {
+        self.tables.reply_ports()
+    }
+
     fn snat_ports(&self) -> SnatPorts {
         self.tables.snat_ports()
     }
@@ -203,16 +207,28 @@ impl Tables for Raced<'_> {
         self.tables.count(counter);
     }
 
-    fn count_service(&self, service: u32, bytes: u32) {
-        self.tables.count_service(service, bytes);
+    fn count_packet(&self, backend: u32, bytes: u32) {
+        self.tables.count_packet(backend, bytes);
     }
 
-    fn count_flow(&self, service: u32, backend: u32) {
-        self.tables.count_flow(service, backend);
+    fn count_flow(&self, backend: u32) {
+        self.tables.count_flow(backend);
     }
 
     fn count_unanswered(&self, backend: u32) {
         self.tables.count_unanswered(backend);
+    }
+
+    fn tells(&self) -> bool {
+        self.tables.tells()
+    }
+
+    fn sample(&self) -> Option<NonNull<Sample>> {
+        self.tables.sample()
+    }
+
+    fn tell(&self, sample: &Sample) {
+        self.tables.tell(sample);
     }
 }
 

@@ -43,9 +43,9 @@ fn a_repeated_syn_that_nobody_answered_goes_to_another_backend() {
             assert_ne!(first.tuple().1, second.tuple().1);
             assert_eq!(second.counted.get(&(Event::AnotherTried as u32)), Some(&1));
             assert_eq!(world.entries(family).len(), 2, "the first attempt is forgotten");
-            assert_eq!(world.tables.backend_counters(silent.id).unanswered, 1);
+            assert_eq!(world.tables.backend_traffic(silent.id).unanswered, 1);
             let chosen = world.half(family, Half::Forward).backend;
-            assert_eq!(world.tables.backend_counters(chosen.id).flows, 1);
+            assert_eq!(world.tables.backend_traffic(chosen.id).flows, 1);
         }
     }
 }

@@ -77,6 +77,8 @@ impl World {
     pub fn new(backends: &[Host]) -> Self {
         let mut world = Self { tables: HostTables::new(), now: 1_000 };
         world.tables.config.snat_ports = SNAT_PORTS;
+        // Tests that change the ports stay among these.
+        world.tables.config.reply_ports = SnatPorts { first: SNAT_PORTS.first, count: 4_000 };
         world.tables.config.hash_key = [0x5eed, 0xfeed];
         world.tables.config.graduate_udp = 1;
         for pod in [POD, LOCAL] {

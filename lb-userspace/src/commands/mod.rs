@@ -1,11 +1,14 @@
 //! The verbs of `lb`, one a file: arguments typed at the edge, work done elsewhere.
 
+mod events;
 mod run;
 mod status;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::dataplane::Pins;
 
 /// A load balancer for Linux nodes: Kubernetes Services in the kernel.
 #[derive(Debug, Parser)]
@@ -19,6 +22,7 @@ pub struct Cli {
 enum Command {
     Run(run::Run),
     Status(status::Status),
+    Events(events::Events),
 }
 
 /// Which of the instances on this machine is meant.
@@ -40,6 +44,17 @@ struct Instance {
 }
 
 impl Instance {
+    /// Fails if it is not there, running or not.
+    fn must_be_loaded(&self, pins: &Pins) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            pins.hold_maps(),
+            "no lb named {} is loaded here ({} has no pins); start one with lb run, or say which with --instance",
+            self.instance,
+            pins.maps().display()
+        );
+        Ok(())
+    }
+
     fn state_file(&self) -> PathBuf {
         self.run_dir.join(format!("{}.json", self.instance))
     }
@@ -60,6 +75,7 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.execute(),
             Command::Status(status) => status.execute(),
+            Command::Events(events) => events.execute(),
         }
     }
 }

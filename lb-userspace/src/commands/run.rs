@@ -45,7 +45,7 @@ pub struct Run {
     node_name: Option<String>,
 
     /// Range of cluster IPs; may be given twice, once for each family. What is sent to an address of it
-    /// that no Service has is dropped
+    /// that no Service has is dropped, and a Service with a cluster IP outside of it is refused
     #[arg(long = "service-cidr", value_name = "CIDR")]
     service_ranges: Vec<IpRange>,
 
@@ -61,6 +61,11 @@ pub struct Run {
     /// How TC programs are attached
     #[arg(long, value_enum, default_value_t)]
     tc: TcMode,
+
+    /// Tell lb events of one in N packets that began a flow, were dropped or went to another endpoint; 0:
+    /// of none. lb events --every changes it while lb runs
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sample_events: u32,
 
     #[command(flatten)]
     timeouts: TimeoutArguments,
@@ -96,6 +101,10 @@ struct SizeArguments {
     /// full, the one that was silent for longest is forgotten
     #[arg(long, value_name = "N", default_value_t = Sizes::default().clients, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     max_affinities: u32,
+
+    /// Room for events that lb events has not read yet, in bytes; becomes a power of two
+    #[arg(long, value_name = "BYTES", default_value_t = Sizes::default().events, value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
+    max_event_bytes: u32,
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +160,7 @@ impl SizeArguments {
             slots: self.max_slots,
             flows: self.max_connections * 2,
             clients: self.max_affinities,
+            events: self.max_event_bytes.next_power_of_two(),
             ..Sizes::default()
         }
     }
@@ -190,6 +200,7 @@ impl Run {
             node_name,
             service_ranges: self.service_ranges,
             timeouts: self.timeouts.timeouts(),
+            sample_events: self.sample_events,
             sizes: self.sizes.sizes(),
             state_file: self.instance.state_file(),
         };

@@ -2,13 +2,14 @@
 //! pinned maps, so it also tells what the kernel does while no `lb run` is running.
 
 mod rules;
+mod services;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use lb_common::verdict::COUNTER_INFO;
@@ -16,10 +17,14 @@ use serde::Serialize;
 
 use super::Instance;
 use crate::{
-    dataplane::{self, Attached, FoundService, Pins, Point, Tables, read_back},
+    dataplane::{
+        self, Attached, Pins, Point, Tables,
+        census::{Census, Headroom},
+        read_back,
+    },
     state::{ServiceState, State},
 };
-use rules::Rules;
+use services::ServiceReport;
 
 /// Show what is attached, served and counted
 #[derive(Debug, Args)]
@@ -53,37 +58,10 @@ struct Report {
     notes: Vec<String>,
     problems: Vec<String>,
     services: Vec<ServiceReport>,
+    /// The ways to endpoints that have the fewest source ports left.
+    source_ports: Vec<Headroom>,
     flows: FlowReport,
     counters: BTreeMap<&'static str, u64>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceReport {
-    id: u32,
-    /// Absent when the kernel serves it but no state file tells its name.
-    #[serde(flatten)]
-    name: Option<ServiceState>,
-    frontends: Vec<String>,
-    backends: Vec<String>,
-    backend_counters: Vec<BackendReport>,
-    /// How many slots there are in all; 0: nobody answers.
-    slots: u32,
-    /// What clients are given, by the kind of address and client.
-    #[serde(flatten)]
-    rules: Rules,
-    packets: u64,
-    bytes: u64,
-    flows: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct BackendReport {
-    backend: String,
-    /// Flows that were begun with it.
-    flows: u64,
-    /// Connections that went elsewhere because it did not answer their first SYN.
-    unanswered: u64,
 }
 
 /// Entries, two for each connection.
@@ -109,13 +87,7 @@ impl Status {
 impl Report {
     fn collect(instance: &Instance) -> Result<Self> {
         let pins = Pins::of(&instance.bpffs, &instance.instance);
-        if !pins.hold_maps() {
-            bail!(
-                "no lb named {} is loaded here ({} has no pins); start one with lb run, or say which with --instance",
-                instance.instance,
-                pins.maps().display()
-            );
-        }
+        instance.must_be_loaded(&pins)?;
         let tables = Tables::open(&pins)?;
         let state = State::read(&instance.state_file())?;
         let running = pins.is_locked();
@@ -128,13 +100,15 @@ impl Report {
         for (id, range) in dataplane::source_ranges(&tables)? {
             source_ranges.entry(id).or_default().push(range.to_string());
         }
+        let (census, flows) = walk(&tables)?;
+        let counted = tables.counted()?;
         let services = read_back(&tables)?
             .into_iter()
             .map(|(id, found)| {
                 let ranges = source_ranges.remove(&id).unwrap_or_default();
-                ServiceReport::of(&tables, id, &found, names.get(&id), &ranges)
+                ServiceReport::of(id, &found, names.get(&id), &ranges, &counted, &census)
             })
-            .collect::<Result<_>>()?;
+            .collect();
         let mut counters = BTreeMap::new();
         for info in COUNTER_INFO {
             counters.insert(info.name, tables.counter(info.index)?);
@@ -149,7 +123,8 @@ impl Report {
             notes: state.notes,
             problems: state.problems,
             services,
-            flows: FlowReport::of(&tables)?,
+            source_ports: census.fullest(FULLEST),
+            flows,
             counters,
         })
     }
@@ -169,7 +144,11 @@ impl Report {
             }
         }
         let _ = writeln!(text, "{}\n", self.interfaces());
-        let _ = writeln!(text, "{}\n", self.service_table());
+        let _ = writeln!(text, "{}\n", services::services(&self.services));
+        let _ = writeln!(text, "{}\n", services::endpoints(&self.services));
+        if !self.source_ports.is_empty() {
+            let _ = writeln!(text, "source ports, the fullest:\n{}\n", self.port_table());
+        }
         let _ = writeln!(
             text,
             "flow entries: {} new, {} established\n",
@@ -203,36 +182,12 @@ impl Report {
         table
     }
 
-    fn service_table(&self) -> Table {
-        let mut table = table(&[
-            "ID",
-            "SERVICE",
-            "PORT",
-            "PROTOCOL",
-            "FRONTENDS",
-            "BACKENDS",
-            "RULES",
-            "FLOWS",
-            "PACKETS",
-            "BYTES",
-        ]);
-        for service in &self.services {
-            let name = |field: fn(&ServiceState) -> &String| {
-                service.name.as_ref().map_or("-", |name| field(name)).to_owned()
-            };
-            let mut row: Vec<Cell> = [
-                service.id.to_string(),
-                name(|name| &name.service),
-                name(|name| &name.port),
-                name(|name| &name.protocol),
-                service.frontends.join("\n"),
-                lines(service.backend_counters.iter().map(BackendReport::line)),
-                service.rules.lines(service.slots).join("\n"),
-            ]
-            .map(Cell::new)
-            .into();
-            row.extend([service.flows, service.packets, service.bytes].map(number));
-            table.add_row(row);
+    fn port_table(&self) -> Table {
+        let mut table = table(&["SOURCE", "ENDPOINT", "PROTOCOL", "USED", "OF", "PERCENT"]);
+        for one in &self.source_ports {
+            let names = [one.source.to_string(), one.remote.to_string(), one.protocol.to_string()];
+            let numbers = [one.used, one.size, one.percent].map(|value| number(value.into()));
+            table.add_row(names.into_iter().map(Cell::new).chain(numbers));
         }
         table
     }
@@ -249,67 +204,30 @@ impl Report {
     }
 }
 
-impl ServiceReport {
-    fn of(
-        tables: &Tables,
-        id: u32,
-        found: &FoundService,
-        name: Option<&ServiceState>,
-        source_ranges: &[String],
-    ) -> Result<Self> {
-        let counters = tables.service_counters(id)?;
-        let frontends = found.frontends.keys().map(ToString::to_string).collect();
-        let backends = found.backends.iter().map(|one| one.key.to_string()).collect();
-        let backend_counters = found
-            .backends
-            .iter()
-            .map(|one| {
-                let counters = tables.backend_counters(one.reference.id)?;
-                Ok(BackendReport {
-                    backend: one.key.to_string(),
-                    flows: counters.flows,
-                    unanswered: counters.unanswered,
-                })
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            id,
-            name: name.cloned(),
-            frontends,
-            backends,
-            backend_counters,
-            slots: found.line.all.len(),
-            rules: Rules::of(found, source_ranges),
-            packets: counters.packets,
-            bytes: counters.bytes,
-            flows: counters.flows,
-        })
-    }
-}
+/// How many ways to endpoints are shown with their source ports.
+const FULLEST: usize = 5;
 
-impl BackendReport {
-    /// What people are shown of it.
-    fn line(&self) -> String {
-        if self.unanswered == 0 {
-            return self.backend.clone();
-        }
-        format!("{} ({} not answered)", self.backend, self.unanswered)
-    }
-}
-
-fn lines(all: impl Iterator<Item = String>) -> String {
-    all.collect::<Vec<_>>().join("\n")
-}
-
-impl FlowReport {
-    fn of(tables: &Tables) -> Result<Self> {
-        let mut report = Self::default();
-        tables.new_flows_v4.for_each(|_, _| report.new += 1)?;
-        tables.new_flows_v6.for_each(|_, _| report.new += 1)?;
-        tables.flows_v4.for_each(|_, _| report.established += 1)?;
-        tables.flows_v6.for_each(|_, _| report.established += 1)?;
-        Ok(report)
-    }
+/// Counts the flows as they are now.
+fn walk(tables: &Tables) -> Result<(Census, FlowReport)> {
+    let mut census = Census::new(tables.source_ports().0);
+    let (mut new, mut established) = (0, 0);
+    tables.new_flows_v4.for_each(|key, flow| {
+        new += 1;
+        census.add(key, flow);
+    })?;
+    tables.new_flows_v6.for_each(|key, flow| {
+        new += 1;
+        census.add(key, flow);
+    })?;
+    tables.flows_v4.for_each(|key, flow| {
+        established += 1;
+        census.add(key, flow);
+    })?;
+    tables.flows_v6.for_each(|key, flow| {
+        established += 1;
+        census.add(key, flow);
+    })?;
+    Ok((census, FlowReport { new, established }))
 }
 
 fn table(header: &[&str]) -> Table {

@@ -113,11 +113,9 @@ impl Line<'_> {
         match kind {
             Kind::ClusterIp => FrontendKind::ClusterIp,
             Kind::NodePort => FrontendKind::NodePort,
+            // Ranges of one family guard nothing in the other, as kube-proxy has it.
             Kind::LoadBalancer => {
-                // Ranges of one family guard the other too: what they don't name is not admitted.
-                FrontendKind::LoadBalancer {
-                    guarded: !self.service.traffic.source_ranges.is_empty(),
-                }
+                FrontendKind::LoadBalancer { guarded: !self.desired.source_ranges.is_empty() }
             }
             Kind::External => FrontendKind::External,
         }

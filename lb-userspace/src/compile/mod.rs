@@ -4,6 +4,7 @@
 pub mod desired;
 mod endpoints;
 mod frontends;
+mod ranges;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -12,7 +13,7 @@ pub use desired::{
     Otherwise, ServiceKey, Table,
 };
 
-use crate::model::{Family, Model, Proxying};
+use crate::model::{Family, IpRange, Model, Proxying};
 use endpoints::SlicesByService;
 use frontends::Line;
 
@@ -23,11 +24,15 @@ pub struct NodeFacts {
     pub node_addresses: BTreeSet<IpAddr>,
     /// Its name, by which endpoints say where they are.
     pub name: String,
+    /// The ranges of cluster IPs, as far as they are known: at most one of each family.
+    pub service_ranges: Vec<IpRange>,
 }
 
 /// The tables for all Services of `model` on `node`. The same input gives the same output, whatever
 /// order slices came in.
 pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
+    let (model, mut conflicts) = ranges::without_strangers(model, &node.service_ranges);
+    let model = model.as_ref();
     let slices = SlicesByService::of(model);
     let mut lines = Vec::new();
     for service in model.services.values().filter(|service| service.proxying == Proxying::Here) {
@@ -41,7 +46,7 @@ pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
             }
         }
     }
-    let conflicts = frontends::deal_out(&mut lines, model, node);
+    conflicts.extend(frontends::deal_out(&mut lines, model, node));
     let mut addresses = frontends::owners(model, node);
     for line in lines.iter().filter(|line| !line.desired.all.slots.is_empty()) {
         for frontend in line.desired.frontends.keys() {

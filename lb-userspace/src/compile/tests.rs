@@ -99,7 +99,7 @@ fn compiled(service: Service, slices: &[EndpointSlice], node_addresses: &[&str])
     let (model, conflicts) = Model::assemble([Arc::new(service)], slices);
     assert_eq!(conflicts, []);
     let node_addresses = node_addresses.iter().map(|text| text.parse().unwrap()).collect();
-    compile(&model, &NodeFacts { node_addresses, name: "node1".to_owned() })
+    compile(&model, &NodeFacts { node_addresses, name: "node1".to_owned(), ..NodeFacts::default() })
 }
 
 fn shown(desired: &Desired) -> String {

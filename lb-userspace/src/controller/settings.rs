@@ -1,7 +1,10 @@
 //! The settings that the programs are given at the start.
 
 use anyhow::{Context as _, Result};
-use lb_common::{pipeline::Bucket, tables::AddressRange};
+use lb_common::{
+    pipeline::Bucket,
+    tables::{AddressRange, SnatPorts},
+};
 
 use crate::{
     dataplane::{Clock, NO_HASH_KEY, Settings, Tables},
@@ -10,7 +13,12 @@ use crate::{
 };
 
 /// The settings of new tables, or of old ones: their secret stays, because flows are found by it.
-pub fn settings(tables: &Tables, clock: Clock, ranges: &[IpRange]) -> Result<Settings> {
+pub fn settings(
+    tables: &Tables,
+    clock: Clock,
+    ranges: &[IpRange],
+    sample_events: u32,
+) -> Result<Settings> {
     let hash_key = match tables.hash_key() {
         NO_HASH_KEY => {
             let mut secret = [0_u64; 2];
@@ -21,15 +29,15 @@ pub fn settings(tables: &Tables, clock: Clock, ranges: &[IpRange]) -> Result<Set
         }
         key => key,
     };
-    let sysctls = Sysctls::read()?;
-    let node_ports = (NODE_PORTS.first, NODE_PORTS.last);
-    let snat_ports =
-        devices::snat_ports(sysctls.local_ports, node_ports, &sysctls.reserved_ports)
-            .context("net.ipv4.ip_local_port_range and ip_local_reserved_ports leave no ports for source NAT; make one of them smaller")?;
+    let snat_ports = source_ports()?;
+    // Flows of an earlier run may have ports of another range.
+    let (before, replies) = tables.source_ports();
     let v4 = ranges.iter().find_map(IpRange::masked_v4);
     let v6 = ranges.iter().find_map(IpRange::masked_v6);
     Ok(Settings {
         snat_ports,
+        reply_ports: replies.hull(before).hull(snat_ports),
+        sample_events,
         graduate_udp: true,
         touch_interval: clock.hz,
         answers: Bucket::SIZE,
@@ -38,6 +46,14 @@ pub fn settings(tables: &Tables, clock: Clock, ranges: &[IpRange]) -> Result<Set
         service_range_v4: v4.map(address_range).unwrap_or_default(),
         service_range_v6: v6.map(address_range).unwrap_or_default(),
     })
+}
+
+/// The ports for SNAT, as the host's settings leave them now.
+pub fn source_ports() -> Result<SnatPorts> {
+    let sysctls = Sysctls::read()?;
+    let node_ports = (NODE_PORTS.first, NODE_PORTS.last);
+    devices::snat_ports(sysctls.local_ports, node_ports, &sysctls.reserved_ports)
+        .context("net.ipv4.ip_local_port_range and ip_local_reserved_ports leave no ports for source NAT; make one of them smaller")
 }
 
 /// A range as the programs have it.

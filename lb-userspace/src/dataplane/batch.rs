@@ -131,18 +131,6 @@ pub fn next_key<K: Pod>(map: BorrowedFd<'_>, key: Option<&K>) -> io::Result<Opti
     }
 }
 
-/// Stores one element of a per-CPU array: `values` holds a value for each possible CPU, in whole words.
-pub fn update_per_cpu(map: BorrowedFd<'_>, index: u32, values: &[u64]) -> io::Result<()> {
-    let mut attributes = ElementAttributes {
-        map_fd: map.as_raw_fd().cast_unsigned(),
-        reserved: 0,
-        key: &raw const index as u64,
-        value: values.as_ptr() as u64,
-        flags: 0,
-    };
-    bpf(UPDATE_ELEM, &mut attributes)
-}
-
 /// Stores elements. On an error those before it are stored.
 pub fn update<K: Pod, V: Pod>(map: BorrowedFd<'_>, elements: &[(K, V)]) -> io::Result<()> {
     for chunk in elements.chunks(CHUNK) {

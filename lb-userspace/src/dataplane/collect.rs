@@ -12,7 +12,7 @@ use lb_common::{
     wire::Protocol,
 };
 
-use super::{DataplaneError, Tables, hash_table::HashTable};
+use super::{DataplaneError, Tables, census::Census, hash_table::HashTable};
 
 /// How long flows live without a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +62,15 @@ pub struct Collected {
     pub udp_established: usize,
 }
 
-/// Removes what expired.
+/// Removes what expired. What is there is counted on the way, what is removed included.
 pub fn collect(
     tables: &Tables,
     timeouts: &Timeouts,
     time: Jiffies,
+    census: &mut Census,
 ) -> Result<Collected, DataplaneError> {
-    let v4 = collect_family([&tables.new_flows_v4, &tables.flows_v4], timeouts, time)?;
-    let v6 = collect_family([&tables.new_flows_v6, &tables.flows_v6], timeouts, time)?;
+    let v4 = collect_family([&tables.new_flows_v4, &tables.flows_v4], timeouts, time, census)?;
+    let v6 = collect_family([&tables.new_flows_v6, &tables.flows_v6], timeouts, time, census)?;
     Ok(Collected {
         live: v4.live + v6.live,
         removed: v4.removed + v6.removed,
@@ -81,6 +82,7 @@ fn collect_family<A: Address + Ord>(
     tables: [&HashTable<FlowKey<A>, Flow<A>>; 2],
     timeouts: &Timeouts,
     time: Jiffies,
+    census: &mut Census,
 ) -> Result<Collected, DataplaneError>
 where
     FlowKey<A>: bytemuck::Pod,
@@ -91,6 +93,7 @@ where
         let mut silent = Vec::new();
         table.for_each(|key, flow| {
             collected.live += 1;
+            census.add(key, flow);
             let protocol = Protocol(key.protocol);
             if generation == Generation::Established && protocol == Protocol::UDP {
                 collected.udp_established += 1;

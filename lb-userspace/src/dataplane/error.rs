@@ -37,6 +37,14 @@ pub enum DataplaneError {
         /// The locked directory.
         path: PathBuf,
     },
+    /// Somebody reads the events.
+    #[error(
+        "another lb events is reading in {path}; an instance's events go to one reader: stop the other first"
+    )]
+    Read {
+        /// The locked directory.
+        path: PathBuf,
+    },
     /// The kernel took the object's maps not.
     #[error(
         "the kernel did not take lb's maps; lb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL, and the right to use it"

@@ -71,11 +71,34 @@ impl<T: Pod> MappedArray<T> {
         }
     }
 
+    /// Changes an element: stores the words that become others. Words that stay are left alone, because
+    /// another process may be writing them.
+    pub fn change(&self, index: u32, change: impl FnOnce(&mut T)) {
+        let before = self.load(index);
+        let mut after = before;
+        change(&mut after);
+        let words = |value: &T| -> Vec<u64> {
+            bytemuck::bytes_of(value).chunks_exact(8).map(bytemuck::pod_read_unaligned).collect()
+        };
+        let changed = words(&before).into_iter().zip(words(&after));
+        for (word, (before, after)) in self.words(index).iter().zip(changed).rev() {
+            if before != after {
+                word.store(after, Ordering::Release);
+            }
+        }
+    }
+
     /// Empties an element, its first word first.
     pub fn clear(&self, index: u32) {
         for word in self.words(index) {
             word.store(0, Ordering::Release);
         }
+    }
+
+    /// Whether an element's first word is 0: told at a fraction of what reading the element takes, for
+    /// those who look for the few that are not.
+    pub fn is_empty_at(&self, index: u32) -> bool {
+        self.words(index)[0].load(Ordering::Acquire) == 0
     }
 
     /// Reads an element.

@@ -10,9 +10,11 @@
 mod areas;
 mod attach;
 mod batch;
+pub mod census;
 mod clock;
 pub mod collect;
 mod error;
+mod events;
 mod hash_table;
 mod ids;
 mod mapped;
@@ -21,13 +23,16 @@ mod pins;
 mod prefix_table;
 mod read_back;
 mod tables;
+mod traffic;
 mod writer;
 
 pub use attach::{AttachError, Attached, Hookup, Mode, Point, TcMode, XdpMode};
 pub use clock::Clock;
 pub use error::DataplaneError;
+pub use events::Events;
 pub use object::{OBJECT, Programs, Sizes};
 pub use pins::Pins;
 pub use read_back::{FoundBackend, FoundService, read_back};
 pub use tables::{NO_HASH_KEY, Settings, Tables};
+pub use traffic::Counted;
 pub use writer::{Changes, Writer, source_ranges};

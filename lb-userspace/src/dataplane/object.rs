@@ -6,7 +6,7 @@ use aya::{
     programs::{Program, ProgramError, SchedClassifier, Xdp},
 };
 
-use lb_common::{hook::Hook, verdict::Stage};
+use lb_common::{hook::Hook, tables::Traffic, verdict::Stage};
 
 use super::{DataplaneError, Pins};
 
@@ -14,7 +14,8 @@ use super::{DataplaneError, Pins};
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 32] = [
+pub const MAPS: [&str; 35] = [
+    "ACCOUNTS",
     "ADDRESSES_V4",
     "ADDRESSES_V6",
     "ADDRESS_BITS",
@@ -30,8 +31,10 @@ pub const MAPS: [&str; 32] = [
     "DRAFT_V4",
     "DRAFT_V6",
     "ENDPOINTS",
+    "EVENTS",
     "FLOWS_V4",
     "FLOWS_V6",
+    "FOLDED",
     "FRAGMENTS_V4",
     "FRAGMENTS_V6",
     "FRONTENDS_V4",
@@ -40,8 +43,8 @@ pub const MAPS: [&str; 32] = [
     "NEIGHBOURS",
     "NEW_FLOWS_V4",
     "NEW_FLOWS_V6",
+    "SAMPLE",
     "SERVICES",
-    "SERVICE_STATS",
     "SLOTS",
     "SOURCE_RANGES_V4",
     "SOURCE_RANGES_V6",
@@ -56,11 +59,11 @@ const FRAGMENTS: u32 = 1 << 14;
 /// memory at once, hash tables as they fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Services, counted per port and family; 32 bytes each, and 24 on every CPU.
+    /// Services, counted per port and family; 64 bytes each.
     pub services: u32,
     /// Frontends, in each family.
     pub frontends: u32,
-    /// Backends; 32 bytes each.
+    /// Backends; 72 bytes each, and 32 on every CPU.
     pub backends: u32,
     /// Slots of all selection tables together; 8 bytes each.
     pub slots: u32,
@@ -74,6 +77,8 @@ pub struct Sizes {
     pub source_ranges: u32,
     /// Interfaces.
     pub devices: u32,
+    /// Bytes of events that nobody has read yet; a power of two, and whole pages.
+    pub events: u32,
 }
 
 impl Default for Sizes {
@@ -88,6 +93,7 @@ impl Default for Sizes {
             clients: 1 << 16,
             source_ranges: 1 << 16,
             devices: 1 << 12,
+            events: 1 << 18,
         }
     }
 }
@@ -131,9 +137,11 @@ impl Programs {
             ("AFFINITY_V4", sizes.clients),
             ("AFFINITY_V6", sizes.clients),
             ("BACKENDS", sizes.backends),
-            ("BACKEND_STATS", sizes.backends),
+            ("ACCOUNTS", sizes.backends),
+            ("BACKEND_STATS", Traffic::chunks(sizes.backends)),
             ("DEVICES", sizes.devices),
             ("ENDPOINTS", sizes.backends),
+            ("EVENTS", sizes.events),
             ("FLOWS_V4", sizes.flows),
             ("FLOWS_V6", sizes.flows),
             ("FRAGMENTS_V4", FRAGMENTS),
@@ -143,7 +151,7 @@ impl Programs {
             ("NEW_FLOWS_V4", sizes.new_flows),
             ("NEW_FLOWS_V6", sizes.new_flows),
             ("SERVICES", sizes.services),
-            ("SERVICE_STATS", sizes.services),
+            ("FOLDED", sizes.services),
             ("SLOTS", sizes.slots),
             ("SOURCE_RANGES_V4", sizes.source_ranges),
             ("SOURCE_RANGES_V6", sizes.source_ranges),

@@ -1,22 +1,20 @@
 //! Handles on the maps, by their pins: for the control program, and for whoever only looks.
 
-use std::os::fd::AsFd as _;
-
-use aya::maps::{IterableMap as _, Map, MapData, PerCpuArray};
+use aya::maps::{Map, MapData, PerCpuArray};
 use lb_common::{
     addr::{Ipv4, Ipv6},
     hash,
     tables::{
-        AddressRange, AffinityKey, Backend, BackendCounters, BackendRef, Config, Device, Endpoint,
-        EndpointKey, Flow, FlowKey, Frontend, FrontendKey, PortSet, Remembered, Service,
-        ServiceCounters, SnatPorts, SourceRangeKey,
+        AddressRange, AffinityKey, Backend, BackendRef, Config, Device, Endpoint, EndpointKey,
+        Flow, FlowKey, Frontend, FrontendKey, PortSet, Remembered, Service, SnatPorts,
+        SourceRangeKey,
     },
     verdict::COUNTERS,
 };
 
 use super::{
-    DataplaneError, Pins, batch, hash_table::HashTable, mapped::MappedArray,
-    prefix_table::PrefixTable,
+    DataplaneError, Pins, hash_table::HashTable, mapped::MappedArray, prefix_table::PrefixTable,
+    traffic::TrafficTables,
 };
 
 /// All maps of an instance.
@@ -57,37 +55,26 @@ pub struct Tables {
     /// IPv6 flows that can't.
     pub flows_v6: HashTable<FlowKey<Ipv6>, Flow<Ipv6>>,
     counters: PerCpuArray<MapData, PodU64>,
-    service_stats: PerCpuArray<MapData, PodCounters>,
-    backend_stats: PerCpuArray<MapData, PodBackendCounters>,
-    /// How many CPUs count.
-    cpus: usize,
+    pub(super) traffic: TrafficTables,
 }
 
-/// aya asks for its own marker on map values; these are the two that go through it.
+/// aya asks for its own marker on map values.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
 struct PodU64(u64);
 
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug)]
-struct PodCounters(ServiceCounters);
-
 // SAFETY: plain data without padding.
 unsafe impl aya::Pod for PodU64 {}
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug)]
-struct PodBackendCounters(BackendCounters);
-
-// SAFETY: plain data without padding, `bytemuck::Pod` itself.
-unsafe impl aya::Pod for PodCounters {}
-// SAFETY: plain data without padding, `bytemuck::Pod` itself.
-unsafe impl aya::Pod for PodBackendCounters {}
 
 /// What the control program tells the programs beside the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The ports for SNAT.
     pub snat_ports: SnatPorts,
+    /// The ports that replies to SNAT may have.
+    pub reply_ports: SnatPorts,
+    /// Of how many packets that there is something to tell of one is told; 0: of none.
+    pub sample_events: u32,
     /// Whether flows without a handshake may move to the table that evicts nothing.
     pub graduate_udp: bool,
     /// Jiffies after which a packet renews its flow's age.
@@ -107,7 +94,8 @@ pub struct Settings {
 /// The hash key of tables that nobody has configured yet.
 pub const NO_HASH_KEY: hash::Key = [0; 2];
 
-fn open(pins: &Pins, name: &'static str) -> Result<MapData, DataplaneError> {
+/// A pinned map.
+pub(super) fn open(pins: &Pins, name: &'static str) -> Result<MapData, DataplaneError> {
     MapData::from_pin(pins.maps().join(name))
         .map_err(|source| DataplaneError::Map { map: name, source: Some(Box::new(source)) })
 }
@@ -126,17 +114,18 @@ fn prefixes<K: bytemuck::Pod>(
     PrefixTable::new(name, open(pins, name)?)
 }
 
-fn mapped<T: bytemuck::Pod>(
+/// A pinned array, mapped.
+pub(super) fn mapped<T: bytemuck::Pod>(
     pins: &Pins,
     name: &'static str,
 ) -> Result<MappedArray<T>, DataplaneError> {
     MappedArray::map(name, &open(pins, name)?)
 }
 
-fn per_cpu<V: aya::Pod>(
+fn per_cpu(
     pins: &Pins,
     name: &'static str,
-) -> Result<PerCpuArray<MapData, V>, DataplaneError> {
+) -> Result<PerCpuArray<MapData, PodU64>, DataplaneError> {
     PerCpuArray::try_from(Map::PerCpuArray(open(pins, name)?))
         .map_err(|source| DataplaneError::Map { map: name, source: Some(Box::new(source)) })
 }
@@ -144,11 +133,6 @@ fn per_cpu<V: aya::Pod>(
 impl Tables {
     /// Opens the pinned maps of an instance.
     pub fn open(pins: &Pins) -> Result<Self, DataplaneError> {
-        let cpus = aya::util::nr_cpus().map_err(|(_, source)| DataplaneError::MapOperation {
-            action: "count the CPUs of",
-            map: "SERVICE_STATS",
-            source,
-        })?;
         Ok(Self {
             config: mapped(pins, "CONFIG")?,
             frontend_ports: mapped(pins, "FRONTEND_PORTS")?,
@@ -172,9 +156,7 @@ impl Tables {
             flows_v4: table(pins, "FLOWS_V4")?,
             flows_v6: table(pins, "FLOWS_V6")?,
             counters: per_cpu(pins, "COUNTERS")?,
-            service_stats: per_cpu(pins, "SERVICE_STATS")?,
-            backend_stats: per_cpu(pins, "BACKEND_STATS")?,
-            cpus,
+            traffic: TrafficTables::open(pins)?,
         })
     }
 
@@ -196,6 +178,9 @@ impl Tables {
             hash_key: settings.hash_key,
             service_range_v4: settings.service_range_v4,
             service_range_v6: AddressRange::default(),
+            reply_ports: settings.reply_ports,
+            sample_events: settings.sample_events,
+            ..Config::default()
         };
         // A range of several words is none while it changes.
         if before.service_range_v6 != settings.service_range_v6 {
@@ -206,16 +191,39 @@ impl Tables {
 
     /// Lets flows without a handshake move to the table that evicts nothing, or not.
     pub fn set_graduate_udp(&self, graduate: bool) {
-        let mut config = self.config.load(0);
-        config.graduate_udp = u32::from(graduate);
-        self.config.store(0, &config);
+        self.config.change(0, |config| config.graduate_udp = u32::from(graduate));
+    }
+
+    /// The ports for SNAT, and those that replies to it may have.
+    pub fn source_ports(&self) -> (SnatPorts, SnatPorts) {
+        let config = self.config.load(0);
+        (config.snat_ports, config.reply_ports)
+    }
+
+    /// Gives new flows other ports. Replies are recognised before there are any.
+    pub fn set_source_ports(&self, ports: SnatPorts) {
+        self.config.change(0, |config| config.reply_ports = config.reply_ports.hull(ports));
+        self.config.change(0, |config| config.snat_ports = ports);
+    }
+
+    /// Says which ports replies may have.
+    pub fn set_reply_ports(&self, ports: SnatPorts) {
+        self.config.change(0, |config| config.reply_ports = ports);
+    }
+
+    /// Of how many packets one is told, if anybody is told of any.
+    pub fn sample_events(&self) -> u32 {
+        self.config.load(0).sample_events
+    }
+
+    /// Says of how many packets one is told; 0: of none.
+    pub fn set_sample_events(&self, every: u32) {
+        self.config.change(0, |config| config.sample_events = every);
     }
 
     /// Moves the epoch: every cached way out is looked up again.
     pub fn move_epoch(&self) {
-        let mut config = self.config.load(0);
-        config.epoch = config.epoch.wrapping_add(1).max(1);
-        self.config.store(0, &config);
+        self.config.change(0, |config| config.epoch = config.epoch.wrapping_add(1).max(1));
     }
 
     /// The backend with this id, if there is one.
@@ -227,7 +235,8 @@ impl Tables {
 
     /// All backends and their ids.
     pub fn backends(&self) -> impl Iterator<Item = (u32, Backend)> + '_ {
-        (0..self.backends.len()).filter_map(|id| self.backend(id).map(|backend| (id, backend)))
+        let used = (0..self.backends.len()).filter(|id| !self.backends.is_empty_at(*id));
+        used.filter_map(|id| self.backend(id).map(|backend| (id, backend)))
     }
 
     /// A service's line.
@@ -254,57 +263,5 @@ impl Tables {
             source: Some(Box::new(source)),
         })?;
         Ok(values.iter().map(|value| value.0).sum())
-    }
-
-    /// What was counted for a service, summed over the CPUs.
-    pub fn service_counters(&self, service: u32) -> Result<ServiceCounters, DataplaneError> {
-        let values = self.service_stats.get(&service, 0).map_err(|source| DataplaneError::Map {
-            map: "SERVICE_STATS",
-            source: Some(Box::new(source)),
-        })?;
-        Ok(values.iter().fold(ServiceCounters::default(), |sum, PodCounters(one)| {
-            ServiceCounters {
-                packets: sum.packets + one.packets,
-                bytes: sum.bytes + one.bytes,
-                flows: sum.flows + one.flows,
-            }
-        }))
-    }
-
-    /// What was counted for a backend, summed over the CPUs.
-    pub fn backend_counters(&self, id: u32) -> Result<BackendCounters, DataplaneError> {
-        let values = self.backend_stats.get(&id, 0).map_err(|source| DataplaneError::Map {
-            map: "BACKEND_STATS",
-            source: Some(Box::new(source)),
-        })?;
-        Ok(values.iter().fold(BackendCounters::default(), |sum, PodBackendCounters(one)| {
-            BackendCounters {
-                flows: sum.flows + one.flows,
-                unanswered: sum.unanswered + one.unanswered,
-            }
-        }))
-    }
-
-    /// Sets what was counted for a service back to nothing.
-    pub(super) fn reset_service_counters(&self, service: u32) -> Result<(), DataplaneError> {
-        let words = size_of::<ServiceCounters>() / size_of::<u64>();
-        self.reset("SERVICE_STATS", self.service_stats.map(), service, words)
-    }
-
-    /// Sets what was counted for a backend back to nothing.
-    pub(super) fn reset_backend_counters(&self, id: u32) -> Result<(), DataplaneError> {
-        let words = size_of::<BackendCounters>() / size_of::<u64>();
-        self.reset("BACKEND_STATS", self.backend_stats.map(), id, words)
-    }
-
-    fn reset(
-        &self,
-        map: &'static str,
-        data: &MapData,
-        at: u32,
-        words: usize,
-    ) -> Result<(), DataplaneError> {
-        batch::update_per_cpu(data.fd().as_fd(), at, &vec![0; self.cpus * words])
-            .map_err(|source| DataplaneError::MapOperation { action: "write to", map, source })
     }
 }

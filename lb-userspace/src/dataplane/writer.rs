@@ -20,10 +20,12 @@ use std::{
 
 use lb_common::{
     addr::{Ipv6, Port},
-    tables::{self, Backend, BackendCounters, BackendRef, Endpoint, EndpointKey},
+    tables::{self, Backend, BackendRef, Endpoint, EndpointKey},
 };
 
-use super::{DataplaneError, FoundService, Tables, areas::Areas, batch, ids::Ids};
+use super::{
+    DataplaneError, FoundService, Tables, areas::Areas, batch, ids::Ids, traffic::Accounts,
+};
 use crate::compile::{BackendKey, Desired, DesiredService, Frontend, ServiceKey};
 use addresses::Addresses;
 use admission::SourceRange;
@@ -70,6 +72,7 @@ pub struct Writer {
     service_ids: Ids,
     backend_ids: Ids,
     areas: Areas,
+    accounts: Accounts,
     generation: u32,
     frontend_ports: PortCounts,
     backend_ports: PortCounts,
@@ -100,6 +103,7 @@ impl Writer {
                 &backends().map(|backend| backend.reference.id).collect(),
             ),
             areas,
+            accounts: Accounts::found(tables),
             generation: backends().map(|one| one.reference.generation).max().unwrap_or(0),
             frontend_ports: PortCounts::default(),
             backend_ports: PortCounts::default(),
@@ -205,7 +209,7 @@ impl Writer {
             capacity: self.service_ids.capacity(),
             option: "--max-services",
         })?;
-        tables.reset_service_counters(id)?;
+        self.accounts.begin_service(tables, id);
         Ok(Live { id, ..Live::default() })
     }
 
@@ -267,10 +271,7 @@ impl Writer {
         self.generation = self.generation.wrapping_add(1).max(1);
         let reference = BackendRef { id, generation: self.generation };
         self.backend_ports.add(&tables.backend_ports, backend.port);
-        // Who had the id before may have left something.
-        if tables.backend_counters(id)? != BackendCounters::default() {
-            tables.reset_backend_counters(id)?;
-        }
+        self.accounts.begin_backend(tables, id, service)?;
         tables.backends.store(
             id,
             &Backend {

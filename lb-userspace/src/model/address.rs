@@ -68,6 +68,12 @@ impl IpRange {
         Some(Self { address, bits })
     }
 
+    /// Whether an address is one of it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        Self::new(address, self.bits).is_some_and(|range| range.address == self.address)
+            && address.is_ipv4() == self.address.is_ipv4()
+    }
+
     /// First address and mask, of an IPv4 range.
     pub fn masked_v4(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
         match self.address {

@@ -3,7 +3,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use super::{NodePortRange, ServiceName};
+use super::{IpRange, NodePortRange, ServiceName};
 
 /// A field of an object, and the rule that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +62,18 @@ pub enum Rule {
         port: i32,
         /// The range.
         range: NodePortRange,
+    },
+    /// A cluster IP outside of the range that is kept for them.
+    #[error(
+        "Invalid value: \"{address}\": failed to allocate IP {address}: the provided IP ({address}) is \
+         not in the valid range. The range of valid IPs is {range}; write one of these, or give \
+         another --service-cidr"
+    )]
+    ClusterIpRange {
+        /// The cluster IP.
+        address: IpAddr,
+        /// The range.
+        range: IpRange,
     },
     /// Kubernetes would choose a cluster IP here.
     #[error(

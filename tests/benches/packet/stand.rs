@@ -64,7 +64,11 @@ impl<'a> Stand<'a> {
     /// Says which ports SNAT may use.
     pub fn set_snat_ports(&self, first: u16, count: u16) {
         let snat_ports = SnatPorts { first, count };
-        self.bed.tables.set_settings(Settings { snat_ports, ..SETTINGS });
+        self.bed.tables.set_settings(Settings {
+            snat_ports,
+            reply_ports: SnatPorts { first: FIRST_SNAT_PORT, count: SNAT_PORTS },
+            ..SETTINGS
+        });
     }
 
     /// The program of `lb` at a place.

@@ -48,7 +48,7 @@ enum Step {
     Lookup,
     Backend,
     Age,
-    Service,
+    Traffic,
     Counter,
     L4,
     Rewrite,
@@ -64,7 +64,7 @@ impl Step {
         Self::Lookup,
         Self::Backend,
         Self::Age,
-        Self::Service,
+        Self::Traffic,
         Self::Counter,
         Self::L4,
         Self::Rewrite,
@@ -80,7 +80,7 @@ impl Step {
             Self::Lookup => "lookup",
             Self::Backend => "backend",
             Self::Age => "age",
-            Self::Service => "service",
+            Self::Traffic => "traffic",
             Self::Counter => "counter",
             Self::L4 => "l4",
             Self::Rewrite => "rewrite",
@@ -97,7 +97,7 @@ impl Step {
             Self::Lookup => "key and lookup of the flow",
             Self::Backend => "is its backend there?",
             Self::Age => "clock and age",
-            Self::Service => "counters of the service",
+            Self::Traffic => "counters of the backend",
             Self::Counter => "counter of the outcome",
             Self::L4 => "ports and transport checksum",
             Self::Rewrite => "all writing",
@@ -122,7 +122,7 @@ impl Step {
 
     /// Whether the service counts it.
     const fn is_served(self) -> bool {
-        !matches!(self, Self::Service | Self::AllButParsing)
+        !matches!(self, Self::Traffic | Self::AllButParsing)
     }
 
     const fn action(self, place: Hook, whole: i32) -> i32 {
@@ -325,7 +325,7 @@ fn check(stand: &mut Stand<'_>, steps: &mut Steps, case: &Measured) -> Result<()
     let action = step.action(case.place, whole.action);
     ensure!(run.action == action, "the program answers {}, not {action}", run.action);
     let more = served(stand)? - before;
-    ensure!(more == u64::from(step.is_served()), "the service counted {more} packets");
+    ensure!(more == u64::from(step.is_served()), "the services counted {more} packets");
     if step == Step::Lookup {
         // Whose flow nobody looks up needs none.
         let new = frames(case.path, Clients::New)?;
@@ -334,9 +334,10 @@ fn check(stand: &mut Stand<'_>, steps: &mut Steps, case: &Measured) -> Result<()
     Ok(())
 }
 
-/// Packets that all services have counted.
+/// Packets that all backends have counted.
 fn served(stand: &Stand<'_>) -> Result<u64> {
-    stand.bed.services().map(|id| Ok(stand.bed.tables.service_counters(id)?.packets)).sum()
+    let counted = stand.bed.tables.counted()?;
+    Ok(counted.services.values().map(|one| one.packets).sum())
 }
 
 /// The forward half of the path's one flow.

@@ -25,8 +25,8 @@ const CONNECTIONS: u32 = 1 << 18;
 /// Elements of one call.
 const TOGETHER: usize = 1 << 14;
 
-const SERVICES: [&str; 4] = ["SERVICES", "SERVICE_STATS", "FRONTENDS_V4", "FRONTENDS_V6"];
-const ENDPOINTS: [&str; 2] = ["BACKENDS", "SLOTS"];
+const SERVICES: [&str; 4] = ["SERVICES", "FOLDED", "FRONTENDS_V4", "FRONTENDS_V6"];
+const ENDPOINTS: [&str; 4] = ["BACKENDS", "BACKEND_STATS", "ACCOUNTS", "SLOTS"];
 
 /// Bytes for each.
 pub struct Memory {

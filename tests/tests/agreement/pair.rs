@@ -7,11 +7,14 @@ use lb_common::{
     addr::Address,
     host::{HostPacket, HostTables},
     pipeline::{self, Generation},
-    tables::{AffinityKey, Flow, FlowKey, Remembered},
+    tables::{AffinityKey, Flow, FlowKey, Remembered, Sample},
     verdict::{DropReason, Verdict},
 };
 use lb_tests::packet::{describe, keep_frames_of};
-use lb_userspace::{compile::Desired, dataplane::Sizes};
+use lb_userspace::{
+    compile::Desired,
+    dataplane::{Events, Sizes},
+};
 
 use crate::bed::{
     At, Bed, Entry, Point, SIZES,
@@ -39,14 +42,19 @@ pub struct Pair {
     pub refused: u64,
     seed: u32,
     out: Vec<u8>,
+    events: Events,
 }
 
 impl Pair {
     pub fn new(seed: u32) -> Result<Self> {
         let bed = Bed::with(&LARGE, |_| Ok(()))?;
-        let host = bed.mirror()?;
+        let mut host = bed.mirror()?;
+        // Everything is told.
+        bed.tables.set_sample_events(1);
+        host.config.sample_events = 1;
+        let events = bed.events()?;
         let out = vec![0; ROOM];
-        Ok(Self { bed, host, compared: 0, refused: 0, seed, out })
+        Ok(Self { bed, host, compared: 0, refused: 0, seed, out, events })
     }
 
     /// Makes both tables say what is desired.
@@ -82,6 +90,15 @@ impl Pair {
         };
         let count = self.bed.tables.counter(counter)?;
         let on_host = self.host.counter(counter);
+        let (told, told_by_host) = (self.told()?, self.host.take_told());
+        ensure!(
+            told == told_by_host,
+            "kernel and host tell different things (seed {}, packet {}) at {at:?} of\n{}\n\
+             host:   {told_by_host:?}\nkernel: {told:?}",
+            self.seed,
+            self.compared,
+            describe(frame),
+        );
         let expected = expected_action(at, outcome);
         let became = &self.out[..ran.len];
         if ran.action == expected && became == bytes && count == on_host {
@@ -97,6 +114,15 @@ impl Pair {
             ran.action,
             keep_frames_of(&format!("seed-{}", self.seed), &frames),
         )
+    }
+
+    /// What the kernel told of the packet, as if no time had gone by.
+    fn told(&mut self) -> Result<Vec<Sample>> {
+        let mut told = Vec::new();
+        while let Some(sample) = self.events.read()? {
+            told.push(Sample { time: 0, ..sample });
+        }
+        Ok(told)
     }
 
     fn on_host(&self, at: At, frame: &[u8]) -> (Outcome, Vec<u8>) {
@@ -122,10 +148,10 @@ impl Pair {
             named(&kernel),
             named(&host)
         );
-        for service in self.bed.services() {
-            let counted = self.bed.tables.service_counters(service)?;
-            let expected = self.host.service_counters(service);
-            ensure!(counted == expected, "service {service}: {counted:?}, host {expected:?}");
+        for (backend, _) in self.bed.tables.backends() {
+            let counted = self.bed.tables.counted_under(backend)?;
+            let expected = self.host.backend_traffic(backend);
+            ensure!(counted == expected, "backend {backend}: {counted:?}, host {expected:?}");
         }
         Ok(())
     }

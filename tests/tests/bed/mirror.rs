@@ -28,6 +28,8 @@ impl Bed {
             hz: SETTINGS.hz,
             service_range_v4: SETTINGS.service_range_v4,
             service_range_v6: SETTINGS.service_range_v6,
+            reply_ports: SETTINGS.reply_ports,
+            ..Config::default()
         };
         host.devices = self.tables.devices.elements()?.into_iter().collect();
         self.mirror_services(&mut host)?;

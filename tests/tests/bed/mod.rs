@@ -34,7 +34,7 @@ use lb_tests::{
 };
 use lb_userspace::{
     compile::Desired,
-    dataplane::{Pins, Programs, Settings, Sizes, Tables, Writer},
+    dataplane::{Events, Pins, Programs, Settings, Sizes, Tables, Writer},
 };
 
 pub use run::{At, Point, Ran};
@@ -62,11 +62,14 @@ pub const SIZES: Sizes = Sizes {
     clients: 1 << 10,
     source_ranges: 64,
     devices: 64,
+    events: 1 << 16,
 };
 
 /// Time plays no part: no flow's age is ever renewed.
 pub const SETTINGS: Settings = Settings {
     snat_ports: SnatPorts { first: 61_000, count: 500 },
+    reply_ports: SnatPorts { first: 61_000, count: 500 },
+    sample_events: 0,
     graduate_udp: true,
     touch_interval: u32::MAX / 2,
     answers: u32::MAX / 2,
@@ -193,6 +196,11 @@ impl Bed {
     /// The loaded programs.
     pub fn programs(&self) -> &Programs {
         &self.programs
+    }
+
+    /// The reading end of what is told of packets.
+    pub fn events(&self) -> Result<Events> {
+        Ok(Events::open(&self.pins.0)?)
     }
 
     /// The directory of the pinned maps.

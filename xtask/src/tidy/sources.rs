@@ -23,6 +23,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-common/src/pipeline/fate.rs", "keeps a number in memory, for verifiers before Linux 6.3"),
     ("lb-common/src/pipeline/flow.rs", "the flow handle: a raw pointer into a map's value"),
     ("lb-common/src/pipeline/graduate.rs", "works in the room that the table gave for a flow"),
+    ("lb-common/src/pipeline/told.rs", "works in the room that the table gave for what is told"),
     (
         "lb-common/src/tables/flow.rs",
         "clears an entry by words, which no loop may turn into memset",
@@ -44,6 +45,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-ebpf/rig/steps.rs", "calls the clock helper; names the licence section"),
     ("lb-ebpf/rig/steps_without.rs", "hands out an array's line as the flow"),
     ("lb-ebpf/src/actions.rs", "calls the redirect helpers"),
+    (
+        "lb-ebpf/src/counted.rs",
+        "writes map values in place, calls the clock's and chance's helpers",
+    ),
     ("lb-ebpf/src/fib.rs", "calls the route lookup helper and reads its answer"),
     ("lb-ebpf/src/main.rs", "calls the clock helper; names the licence section"),
     ("lb-ebpf/src/packet.rs", "the one file that touches packet memory"),
@@ -51,7 +56,8 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-ebpf/src/tables.rs", "reads and writes map values in place"),
     ("lb-userspace/src/dataplane/batch.rs", "the batch system calls, which aya lacks"),
     ("lb-userspace/src/dataplane/mapped.rs", "writes memory-mapped arrays"),
-    ("lb-userspace/src/dataplane/tables.rs", "aya's Pod for lb-common's types, in one place"),
+    ("lb-userspace/src/dataplane/tables.rs", "aya's Pod for the counters"),
+    ("lb-userspace/src/dataplane/traffic.rs", "aya's Pod for the figures of backends"),
     ("tests/benches/rig/live.rs", "the system call for live frames, with what aya leaves out"),
     ("tests/src/lab/namespace.rs", "enters a namespace between fork and exec"),
     ("tests/src/process.rs", "asks for a signal between fork and exec"),

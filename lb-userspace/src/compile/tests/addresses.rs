@@ -23,7 +23,7 @@ fn together(services: Vec<Service>) -> Desired {
     assert_eq!(conflicts, []);
     compile(
         &model,
-        &NodeFacts { node_addresses: ips(&[NODE]).into_iter().collect(), name: String::new() },
+        &NodeFacts { node_addresses: ips(&[NODE]).into_iter().collect(), ..NodeFacts::default() },
     )
 }
 
@@ -59,7 +59,7 @@ default/web:http/TCP IPv4
 }
 
 #[test]
-fn source_ranges_guard_the_load_balancers_address_and_no_other_in_both_families() {
+fn source_ranges_guard_the_load_balancers_address_of_their_family_and_no_other() {
     let traffic = Traffic {
         external_ips: ips(&["203.0.113.7"]),
         load_balancer_ips: ips(&["203.0.113.1", "2001:db8::1"]),
@@ -77,7 +77,7 @@ default/web:http/TCP IPv4
   at 203.0.113.1:80/TCP of a load balancer, guarded
   at 203.0.113.7:80/TCP external
 default/web:http/TCP IPv6
-  at [2001:db8::1]:80/TCP of a load balancer, guarded
+  at [2001:db8::1]:80/TCP of a load balancer
   at [fd00:96::10]:80/TCP
 "
     );
@@ -159,4 +159,31 @@ fn addresses_that_another_proxy_serves_are_left_to_it() {
     let other = Service { proxying: Proxying::LeftAlone, ..named("web", "10.96.0.10", traffic) };
     let desired = together(vec![other]);
     assert_eq!(owned(&desired), ["10.96.0.10 Other", "192.0.2.1 Other"]);
+}
+
+#[test]
+fn a_cluster_ip_outside_the_range_of_its_family_is_refused_in_the_api_servers_words() {
+    let mut stranger = named("a", "10.97.0.1", Traffic::default());
+    stranger.cluster_ips = ips(&["10.97.0.1", "fd00:96::1"]);
+    let native = named("b", "10.96.0.10", Traffic::default());
+    let (model, _) = Model::assemble([stranger, native].into_iter().map(Arc::new), []);
+    let with = |ranges: &[&str]| {
+        let service_ranges = ranges.iter().map(|text| text.parse().unwrap()).collect();
+        compile(&model, &NodeFacts { service_ranges, ..NodeFacts::default() })
+    };
+    let refused = with(&["10.96.0.0/16"]);
+    assert_eq!(
+        problems(&refused),
+        [
+            "Service default/a: spec.clusterIPs[0]: Invalid value: \"10.97.0.1\": failed to allocate \
+          IP 10.97.0.1: the provided IP (10.97.0.1) is not in the valid range. The range of valid \
+          IPs is 10.96.0.0/16; write one of these, or give another --service-cidr"
+        ]
+    );
+    assert_eq!(shown(&refused), "default/b:http/TCP IPv4\n  at 10.96.0.10:80/TCP\n");
+    assert_eq!(owned(&refused), ["10.96.0.10 Service"]);
+    for ranges in [&[][..], &["10.96.0.0/12"], &["fd00:96::/112"]] {
+        assert_eq!(with(ranges).services.len(), 3, "{ranges:?}");
+        assert_eq!(problems(&with(ranges)), [""; 0]);
+    }
 }

@@ -12,7 +12,10 @@ use lb_common::{
 use lb_tests::lab::cast::{Family, OUTSIDE};
 
 use crate::{
-    traffic::{At, POD_IN, UPLINK_IN, UPLINK_OUT, XDP, carrying, each, reply, request, tuple},
+    traffic::{
+        At, POD_IN, UPLINK_IN, UPLINK_OUT, XDP, carrying, each, each_but_sctp, reply, request,
+        tuple,
+    },
     world::{Front, LOCAL, POD, REMOTE, UPLINK, World},
 };
 
@@ -102,7 +105,7 @@ fn a_packet_that_is_dropped_is_told_with_its_reason() {
 
 #[test]
 fn what_xdp_leaves_to_tc_is_told_there() {
-    each(|family, l4| {
+    each_but_sctp(|family, l4| {
         let mut world = telling(&[REMOTE]);
         world.choose_from(Front::Node, family, l4, &[]);
         world.send(XDP, &request(family, l4, OUTSIDE, Front::Node));

@@ -96,6 +96,7 @@ impl Source {
         let tuple = *content.which.get(&self.tuples);
         let point = match tuple.hook {
             Hook::UplinkIn if content.at_xdp => Point::Xdp,
+            Hook::HostOut => Point::Tc(Hook::UplinkOut),
             hook => Point::Tc(hook),
         };
         Ok(Some((point, tuple.packet(&content).build())))

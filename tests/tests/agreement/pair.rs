@@ -134,6 +134,8 @@ impl Pair {
             (pipeline::run(&mut packet, &self.host, hook, now), packet.frame)
         } else {
             let mut packet = HostPacket::<true>::new(frame, at.ifindex);
+            // A test-run's packet came in nowhere.
+            packet.own = true;
             (pipeline::run(&mut packet, &self.host, hook, now), packet.frame)
         }
     }
@@ -235,15 +237,24 @@ fn expected_action(at: At, outcome: Outcome) -> i32 {
         (Point::Xdp, Ok(Verdict::Transmit(_))) => action::XDP_REDIRECT,
         // XDP never resolves, answers or switches, and nothing is left to a later stage in the end: no
         // action is right.
-        (Point::Xdp, Ok(Verdict::Resolve(_) | Verdict::Answer(_) | Verdict::Switch))
+        (
+            Point::Xdp,
+            Ok(Verdict::Resolve(_) | Verdict::Inject(_) | Verdict::Answer(_) | Verdict::Switch),
+        )
         | (_, Ok(Verdict::Later(_))) => i32::MIN,
         (Point::Xdp, Err(_)) => action::XDP_DROP,
         (Point::Tc(_), Ok(Verdict::Pass(_) | Verdict::Stack | Verdict::Switch)) => {
             action::TC_UNSPEC
         }
-        (Point::Tc(_), Ok(Verdict::Transmit(_) | Verdict::Resolve(_) | Verdict::Answer(_))) => {
-            action::TC_REDIRECT
-        }
+        (
+            Point::Tc(_),
+            Ok(
+                Verdict::Transmit(_)
+                | Verdict::Resolve(_)
+                | Verdict::Inject(_)
+                | Verdict::Answer(_),
+            ),
+        ) => action::TC_REDIRECT,
         (Point::Tc(_), Err(_)) => action::TC_SHOT,
     }
 }

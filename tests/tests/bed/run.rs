@@ -34,7 +34,7 @@ impl Point {
             Self::Tc(Hook::WorkloadIn) => "lb_workload_in",
             Self::Tc(Hook::WorkloadOut) => "lb_workload_out",
             Self::Tc(Hook::UplinkIn) => "lb_uplink_in",
-            Self::Tc(Hook::UplinkOut) => "lb_uplink_out",
+            Self::Tc(Hook::UplinkOut | Hook::HostOut) => "lb_uplink_out",
         }
     }
 

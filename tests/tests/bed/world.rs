@@ -279,7 +279,7 @@ impl World {
         let ifindex = match point {
             Point::Xdp => self.devices.xdp,
             Point::Tc(Hook::WorkloadIn | Hook::WorkloadOut) => self.devices.pods[0],
-            Point::Tc(Hook::UplinkIn | Hook::UplinkOut) => self.devices.uplinks[0],
+            Point::Tc(_) => self.devices.uplinks[0],
         };
         At { point, ifindex, segment_payload: 0 }
     }

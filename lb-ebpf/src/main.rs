@@ -193,7 +193,7 @@ fn lb_answer(ctx: TcContext) -> i32 {
     let (Some(hook), Some(reason)) = (hook, reason) else {
         return actions::classifier(&packet, Hook::UplinkIn, Err(DropReason::NoStage));
     };
-    let outcome = pipeline::answer(&mut packet, &Kernel::at(ctx.as_ptr()), now(), reason);
+    let outcome = pipeline::answer(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now(), reason);
     actions::classifier(&packet, hook, outcome)
 }
 

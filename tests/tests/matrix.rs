@@ -11,7 +11,7 @@ use common::{SOON, start_lb};
 use lb_tests::{
     lab::{
         Cluster, Namespace, OVERLAY, PodNetwork,
-        cast::{self, Family, NODE1, NODE2},
+        cast::{self, Family, NODE1, NODE2, OUTSIDE},
     },
     manifests::{Endpoint, Manifests, Service},
     traffic::{EchoServer, Protocol, Session, recorded},
@@ -31,9 +31,12 @@ struct Setting {
 }
 
 impl Setting {
-    /// Whether the network itself lets nobody through: other nodes answer pods through the overlay, where
+    /// Whether nobody gets through, because lb has no way from a node to itself, or because of the network: other nodes answer pods through the overlay, where
     /// strict reverse path filtering drops them, unless what pods send out is masqueraded.
     fn forbids(self, way: Way, place: Place) -> bool {
+        if let Way::NodeByClusterAddress = way {
+            return place == Place::NodeHere;
+        }
         self.network == PodNetwork::Vxlan
             && !self.netfilter
             && place == Place::NodeElsewhere
@@ -98,21 +101,28 @@ enum Way {
     PodByClusterAddress,
     PodByNodePort,
     OutsideByNodePort,
+    /// A process that no program sees connect.
+    NodeByClusterAddress,
 }
 
 impl Way {
-    const ALL: [Self; 3] =
-        [Self::PodByClusterAddress, Self::PodByNodePort, Self::OutsideByNodePort];
+    const ALL: [Self; 4] = [
+        Self::PodByClusterAddress,
+        Self::PodByNodePort,
+        Self::OutsideByNodePort,
+        Self::NodeByClusterAddress,
+    ];
 
     fn client(self, cluster: &Cluster) -> &Namespace {
         match self {
             Self::PodByClusterAddress | Self::PodByNodePort => cluster.pod(1, 3),
             Self::OutsideByNodePort => cluster.outside(),
+            Self::NodeByClusterAddress => cluster.node(1),
         }
     }
 
     fn target(self, family: Family, service: &Service) -> Result<SocketAddr> {
-        if let Self::PodByClusterAddress = self {
+        if let Self::PodByClusterAddress | Self::NodeByClusterAddress = self {
             let mut addresses = service.cluster_ips.iter();
             let address = addresses.find(|address| Family::of(**address) == family);
             return Ok(SocketAddr::new(*address.context("an address")?, service.port));
@@ -161,6 +171,11 @@ fn check(setting: Setting) -> Result<()> {
         .netfilter(setting.netfilter)
         .start()?;
     set_bridge_calls(&cluster, setting.bridge_calls_netfilter)?;
+    // As the default route of a node leads to a router.
+    cluster.node(1).ip(&format!(
+        "route add 10.96.0.0/16 via {}\nroute add fd00:96::/112 via {}\n",
+        OUTSIDE.v4, OUTSIDE.v6
+    ))?;
 
     let manifests = Manifests::new()?;
     let mut servers = Vec::new();

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     addr::{Ipv4, Ipv6},
     checksum::Sum,
+    hook::Hook,
     packet::Packet,
     verdict::{Answer, DropReason, Event, Notice, Verdict},
     wire::{EtherType, Ethernet, Icmp, IcmpKind, L4, Protocol, Sctp, Tcp, TcpFlags, U32},
@@ -59,12 +60,13 @@ impl Bucket {
 pub fn answer<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
+    hook: Hook,
     now: u32,
     reason: DropReason,
 ) -> Result<Verdict, DropReason> {
     let made = match ether_type(packet) {
-        Some(EtherType::IPV4) => make::<Ipv4, P, T>(packet, tables, now, reason),
-        Some(EtherType::IPV6) => make::<Ipv6, P, T>(packet, tables, now, reason),
+        Some(EtherType::IPV4) => make::<Ipv4, P, T>(packet, tables, hook, now, reason),
+        Some(EtherType::IPV6) => make::<Ipv6, P, T>(packet, tables, hook, now, reason),
         _ => None,
     };
     match made {
@@ -80,6 +82,7 @@ pub fn answer<P: Packet, T: Tables>(
 fn make<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     packet: &mut P,
     tables: &T,
+    hook: Hook,
     now: u32,
     reason: DropReason,
 ) -> Option<Answer> {
@@ -120,7 +123,11 @@ fn make<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     }
     let (addressed, _) = parsed.destination();
     let own = tables.device(packet.ifindex()).and_then(|device| A::snat_source(&device));
-    let own = own.unwrap_or(addressed);
+    let own = match own {
+        // What comes in from an address of this node's own is dropped by its stack.
+        Some(own) if hook != Hook::HostOut => own,
+        _ => addressed,
+    };
     match notice {
         Notice::TimeExceeded => {
             icmp(packet, &parsed, own, A::TIME_EXCEEDED, 0)?;

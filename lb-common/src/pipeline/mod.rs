@@ -73,7 +73,7 @@ pub fn run<P: Packet, T: Tables>(
             }
             Ok(Verdict::Later(Stage::Errors)) => errors(packet, tables, hook, now),
             Err(reason) if reason.notice().is_some() => {
-                return answer(packet, tables, now, reason);
+                return answer(packet, tables, hook, now, reason);
             }
             outcome => return outcome,
         };
@@ -221,6 +221,10 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let parsed: Parsed<A> = match parse(packet, tables, hook, now) {
         Ok(parsed) => parsed,
         Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
+        // Of a packet of this node's own the first fragment was seen as a client's.
+        Err(Unparsed::Alone) if hook == Hook::UplinkOut && packet.is_own() => {
+            return Ok(Fate::LaterHost);
+        }
         Err(Unparsed::Alone) => return ours::leave_fragment::<A, P, T>(packet, tables, hook),
         Err(Unparsed::Odd | Unparsed::Icmp) => {
             return Ok(Fate::pass(PassReason::Protocol));

@@ -3,12 +3,12 @@
 
 use lb_common::{
     pipeline::Route,
-    verdict::{DropReason, Event, PassReason, Verdict},
+    verdict::{Answer, DropReason, Event, PassReason, Verdict},
     wire::L4,
 };
 use lb_tests::{
     lab::cast::{Family, NODE1, NODE2, OUTSIDE},
-    packet::{Packet, flags},
+    packet::{Packet, describe, flags},
 };
 
 use crate::{
@@ -65,6 +65,38 @@ fn a_socket_of_the_node_reaches_a_pod_of_the_node_and_is_answered_over_the_uplin
         let not_ours = Ok(Verdict::Pass(PassReason::NotOurs));
         world.send(UPLINK_IN, &becomes).is(not_ours, &becomes, &[]);
     });
+}
+
+#[test]
+fn later_fragments_of_the_nodes_own_follow_their_first() {
+    for family in Family::BOTH {
+        let world = World::new(&[REMOTE]);
+        let fragment = |at, more| {
+            let packet = question(family, L4::Udp).payload(&[at; 64]);
+            packet.fragment(u16::from(at) * 9, more, 0x7777)
+        };
+        let (source, backend) = world.send(HOST_OUT, &fragment(0, true)).tuple();
+        let becomes = between(fragment(1, false), source, backend).ttl(63);
+        let becomes = becomes.macs(NODE1.mac, NODE2.mac);
+        let sent = world.send(HOST_OUT, &fragment(1, false));
+        sent.is(Ok(Verdict::Transmit(UPLINK)), &becomes, &[]);
+        // What the node forwards is none of these.
+        let passed = Ok(Verdict::Pass(PassReason::Fragment));
+        world.send(UPLINK_OUT, &fragment(1, false)).is(passed, &fragment(1, false), &[]);
+    }
+}
+
+/// Not by the node, whose stack takes nothing from its own addresses.
+#[test]
+fn what_is_too_big_for_the_way_out_is_told_by_the_service() {
+    for family in Family::BOTH {
+        let world = World::new(&[REMOTE]);
+        let sent = world.send(HOST_OUT, &question(family, L4::Udp).payload(&[1; 1_600]));
+        assert_eq!(sent.outcome, Ok(Verdict::Answer(Answer::TooBig)));
+        let (from, to) = (Front::Cluster.socket(family).ip(), NODE1.ip(family));
+        let told = describe(&sent.frame);
+        assert!(told.contains(&format!("{from} > {to} ICMP")), "{told}");
+    }
 }
 
 #[test]

@@ -42,6 +42,7 @@ fn look_up(step: &Step, remainder: u32) -> u32 {
 /// A remainder's bits, each by itself, after some zeros.
 type Columns = [u32; 32];
 
+#[expect(clippy::large_stack_arrays, reason = "the compiler's, which makes a table of it")]
 const fn steps() -> [[Step; 16]; 4] {
     let mut steps = [[[[0; 16]; 8]; 16]; 4];
     let mut unit = one_byte();

@@ -49,6 +49,9 @@ pub trait Packet: Sized {
     /// Index of the interface at which the packet is seen.
     fn ifindex(&self) -> u32;
 
+    /// Whether the frame is of a VLAN, whose tag was taken out of it or is yet to be put in.
+    fn is_tagged(&self) -> bool;
+
     /// Whether a socket of this machine sent it.
     fn is_own(&self) -> bool;
 

@@ -32,6 +32,9 @@ pub struct SkbPacket<'a> {
 /// How many bytes of a packet hold all its headers, with extensions and what an ICMP message quotes.
 const ALL_HEADERS: u32 = 256;
 
+/// The VLAN's number in a tag; 0 in one that only says how urgent a frame is.
+const VLAN: u32 = 0xfff;
+
 /// What stages note for later ones, and in which word of the context (`cb`).
 #[derive(Clone, Copy)]
 pub enum Note {
@@ -102,6 +105,12 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn ifindex(&self) -> u32 {
         self.ctx.ingress_ifindex() as u32
+    }
+
+    /// Drivers leave tags where they are, or are told to (ARCHITECTURE, "What a packet deserves").
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -238,6 +247,12 @@ impl Packet for SkbPacket<'_> {
     fn ifindex(&self) -> u32 {
         // SAFETY: the program's own context.
         unsafe { (*self.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // SAFETY: the program's own context.
+        unsafe { (*self.skb).vlan_present != 0 && (*self.skb).vlan_tci & VLAN != 0 }
     }
 
     #[inline(always)]

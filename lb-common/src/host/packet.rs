@@ -18,13 +18,15 @@ pub struct HostPacket<const COMPLETE: bool> {
     pub segment_payload: u32,
     /// Whether a socket of this machine sent it.
     pub own: bool,
+    /// Whether the frame is of a VLAN, by a tag that is not in it.
+    pub tagged: bool,
     mtu: Cell<u32>,
 }
 
 impl<const COMPLETE: bool> HostPacket<COMPLETE> {
     /// A frame at an interface.
     pub fn new(frame: Vec<u8>, ifindex: u32) -> Self {
-        Self { frame, ifindex, segment_payload: 0, own: false, mtu: Cell::new(0) }
+        Self { frame, ifindex, segment_payload: 0, own: false, tagged: false, mtu: Cell::new(0) }
     }
 }
 
@@ -53,6 +55,10 @@ impl<const COMPLETE: bool> Packet for HostPacket<COMPLETE> {
 
     fn ifindex(&self) -> u32 {
         self.ifindex
+    }
+
+    fn is_tagged(&self) -> bool {
+        self.tagged
     }
 
     fn is_own(&self) -> bool {

@@ -269,13 +269,12 @@ fn judge_syn<A: Family, T: Tables + FamilyTables<A>>(
 /// The hook at which the replies of a flow are translated back.
 #[inline(always)]
 pub const fn reverse_hook(hook: Hook, goes_on: bool, into_pod: bool) -> Hook {
-    match (hook, goes_on) {
-        (Hook::HostOut, _) if into_pod => Hook::WorkloadIn,
-        (Hook::HostOut, _) => Hook::UplinkIn,
-        (Hook::WorkloadIn | Hook::WorkloadOut, true) => Hook::WorkloadOut,
-        (Hook::WorkloadIn | Hook::WorkloadOut, false) => Hook::WorkloadIn,
-        (Hook::UplinkIn | Hook::UplinkOut, true) => Hook::UplinkOut,
-        (Hook::UplinkIn | Hook::UplinkOut, false) => Hook::UplinkIn,
+    match hook {
+        Hook::WorkloadIn | Hook::WorkloadOut if goes_on => Hook::WorkloadOut,
+        Hook::UplinkIn | Hook::UplinkOut if goes_on => Hook::UplinkOut,
+        Hook::WorkloadIn | Hook::WorkloadOut => Hook::WorkloadIn,
+        Hook::HostOut if into_pod => Hook::WorkloadIn,
+        Hook::UplinkIn | Hook::UplinkOut | Hook::HostOut => Hook::UplinkIn,
     }
 }
 

@@ -34,7 +34,7 @@ mod way_out;
 pub use answer::{Bucket, answer};
 pub use errors::errors;
 pub use family::Family;
-pub use flow::{FlowRef, Generation};
+pub use flow::{FlowRef, Generation, reverse_hook};
 pub use services::ServiceTables;
 pub use tables::{Claim, FamilyTables, Route, RouteQuery, Tables};
 
@@ -84,64 +84,52 @@ pub fn run<P: Packet, T: Tables>(
 /// How often the kernel goes from one program to another.
 const TAIL_CALLS: u32 = 32;
 
-/// The first stage: established flows with ordinary headers, and what is none of ours. Counts what
-/// became of the packet, unless that is for a later stage to say.
-#[inline(always)]
-pub fn first<P: Packet, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    hook: Hook,
-    now: u32,
-) -> Result<Verdict, DropReason> {
-    let mut interface = Interface::none();
-    let outcome = match ether_type(packet) {
-        Some(EtherType::IPV4) => hit::<Ipv4, P, T>(packet, tables, hook, now, &mut interface),
-        Some(EtherType::IPV6) => hit::<Ipv6, P, T>(packet, tables, hook, now, &mut interface),
-        _ => Ok(Fate::pass(PassReason::NotIp)),
+/// A stage: the same step for both families, and what became of the packet counted, unless that is for
+/// a later one to say.
+macro_rules! stage {
+    ($(#[$doc:meta])* $name:ident: $step:ident) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name<P: Packet, T: Tables>(
+            packet: &mut P,
+            tables: &T,
+            hook: Hook,
+            now: u32,
+        ) -> Result<Verdict, DropReason> {
+            let mut interface = Interface::none();
+            let outcome = match ether_type(packet) {
+                Some(EtherType::IPV4) => {
+                    $step::<Ipv4, P, T>(packet, tables, hook, now, &mut interface)
+                }
+                Some(EtherType::IPV6) => {
+                    $step::<Ipv6, P, T>(packet, tables, hook, now, &mut interface)
+                }
+                _ => Ok(Fate::pass(PassReason::NotIp)),
+            };
+            conclude::<P, T>(tables, outcome, &interface)
+        }
     };
-    conclude::<P, T>(tables, outcome, &interface)
 }
 
-/// The second stage: all flows, and all headers. Counts what became of the packet.
-#[inline(always)]
-pub fn whole<P: Packet, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    hook: Hook,
-    now: u32,
-) -> Result<Verdict, DropReason> {
-    let mut interface = Interface::none();
-    let outcome = match ether_type(packet) {
-        Some(EtherType::IPV4) => translate::<Ipv4, P, T>(packet, tables, hook, now, &mut interface),
-        Some(EtherType::IPV6) => translate::<Ipv6, P, T>(packet, tables, hook, now, &mut interface),
-        _ => Ok(Fate::pass(PassReason::NotIp)),
-    };
-    conclude::<P, T>(tables, outcome, &interface)
+stage! {
+    /// The first stage: established flows with ordinary headers, and what is none of ours.
+    first: hit
 }
-
-/// The third stage: begins a flow. Counts what became of the packet.
-#[inline(always)]
-pub fn open<P: Packet, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    hook: Hook,
-    now: u32,
-) -> Result<Verdict, DropReason> {
-    let mut interface = Interface::none();
-    let outcome = match ether_type(packet) {
-        Some(EtherType::IPV4) => {
-            begin_flow::<Ipv4, P, T>(packet, tables, hook, now, &mut interface)
-        }
-        Some(EtherType::IPV6) => {
-            begin_flow::<Ipv6, P, T>(packet, tables, hook, now, &mut interface)
-        }
-        _ => Ok(Fate::pass(PassReason::NotIp)),
-    };
-    conclude::<P, T>(tables, outcome, &interface)
+stage! {
+    /// The second stage: all flows, and all headers.
+    whole: translate
+}
+stage! {
+    /// The third stage: begins a flow.
+    open: begin_flow
 }
 
 #[inline(always)]
 fn ether_type<P: Packet>(packet: &P) -> Option<EtherType> {
+    if packet.is_tagged() {
+        // Another network: that of the VLAN's own device, where it is seen too.
+        return None;
+    }
     Some(packet.header::<Ethernet>(0)?.ether_type())
 }
 
@@ -191,8 +179,8 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     };
     if !ours::may_be_ours(tables, hook, &parsed) {
         let owned = ours::may_be_owned(tables, hook, &parsed);
-        let passed = ours::pass(packet, tables, hook, &parsed);
-        return Ok(if owned { Fate::LaterWhole } else { passed });
+        let otherwise = ours::pass(packet, tables, hook, &parsed);
+        return Ok(if owned { Fate::LaterWhole } else { otherwise });
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     match tables.find_established(&key) {
@@ -259,7 +247,7 @@ fn follow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         }
         let ((client, _), (address, port)) = (parsed.source(), parsed.destination());
         if !hook.faces_clients() || !client.is_routable_source() {
-            return Ok(ours::pass(packet, tables, hook, &parsed));
+            return Ok(ours::pass(packet, tables, hook, parsed));
         }
         let frontend = FrontendKey::new(address, port, parsed.l4.protocol());
         if tables.frontend(&frontend).is_none() {

@@ -177,7 +177,6 @@ fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Ip<A> {
     let at = ip.l4_at as u32 & LONGEST_WALK | u32::from(ip.l4_len) << 16;
     let Settled(at, identification, kinds) =
         packet.settle(Settled(at, ip.identification, ip.part.number() | (ip.l4 as u32) << 8));
-    #[expect(clippy::cast_possible_truncation, reason = "as they were put together")]
     let l4_len = (at >> 16) as u16;
     Ip {
         l4: L4::from_number(kinds >> 8),

@@ -137,6 +137,10 @@ impl PacketMemory for ReadOnly {
         self.0.ifindex()
     }
 
+    fn is_tagged(&self) -> bool {
+        self.0.is_tagged()
+    }
+
     fn is_own(&self) -> bool {
         self.0.is_own()
     }

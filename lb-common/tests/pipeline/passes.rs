@@ -174,6 +174,18 @@ fn tagged_and_foreign_frames_pass() {
     }
 }
 
+/// Its addresses may be another network's, and the VLAN's own device shows it again.
+#[test]
+fn a_frame_of_a_vlan_whose_tag_the_device_took_out_passes() {
+    each(|family, l4| {
+        let world = World::new(&[LOCAL]);
+        let packet = request(family, l4, OUTSIDE, Front::Node);
+        let at = crate::traffic::At { tagged: true, ..UPLINK_IN };
+        let sent = world.send(at, &packet);
+        sent.is(Ok(Verdict::Pass(PassReason::NotIp)), &packet, &[]);
+    });
+}
+
 #[test]
 fn a_version_or_a_header_length_that_cannot_be_passes() {
     each(|family, l4| {

@@ -33,10 +33,12 @@ pub struct At {
     pub segment_payload: u32,
     /// Whether a socket of the node sent it.
     pub own: bool,
+    /// Whether the device took a VLAN's tag out of it.
+    pub tagged: bool,
 }
 
 const fn at(hook: Hook, ifindex: u32) -> At {
-    At { hook, ifindex, xdp: false, segment_payload: 0, own: false }
+    At { hook, ifindex, xdp: false, segment_payload: 0, own: false, tagged: false }
 }
 
 /// From [`POD`].
@@ -167,6 +169,7 @@ impl World {
         let mut packet = HostPacket::<COMPLETE>::new(frame.clone(), at.ifindex);
         packet.segment_payload = at.segment_payload;
         packet.own = at.own;
+        packet.tagged = at.tagged;
         let outcome = pipeline::run(&mut packet, &self.tables, at.hook, self.now);
         let counted = self
             .tables

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lb_common::{
     addr::Address,
     hook::Hook,
-    pipeline::Generation,
+    pipeline::{Generation, reverse_hook},
     tables::{Emit, Flow, FlowKey, Half, State},
     wire::Protocol,
 };
@@ -162,15 +162,14 @@ fn limit<A>(
 fn other_half<A: Address>(key: &FlowKey<A>, flow: &Flow<A>) -> Option<FlowKey<A>> {
     let hook = Hook::from_role(key.role)?;
     let goes_on = [Emit::Stack, Emit::Switch].into_iter().any(|emit| flow.emit == emit as u8);
-    let other = match (flow.half == Half::Forward as u8, hook) {
-        (true, Hook::WorkloadIn) if goes_on => Hook::WorkloadOut,
-        (true, Hook::UplinkIn) if goes_on => Hook::UplinkOut,
-        (true, Hook::HostOut) if flow.emit == Emit::Deliver as u8 => Hook::WorkloadIn,
-        (true, Hook::HostOut) => Hook::UplinkIn,
-        (false, _) if flow.emit == Emit::Inject as u8 => Hook::HostOut,
-        (false, Hook::WorkloadOut) => Hook::WorkloadIn,
-        (false, Hook::UplinkOut) => Hook::UplinkIn,
-        (_, hook) => hook,
+    let other = match hook {
+        _ if flow.half == Half::Forward as u8 => {
+            reverse_hook(hook, goes_on, flow.emit == Emit::Deliver as u8)
+        }
+        _ if flow.emit == Emit::Inject as u8 => Hook::HostOut,
+        Hook::WorkloadOut => Hook::WorkloadIn,
+        Hook::UplinkOut => Hook::UplinkIn,
+        hook => hook,
     };
     let mut reverse = *key;
     reverse.role = other as u8;

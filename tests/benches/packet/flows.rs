@@ -67,7 +67,8 @@ impl Stand<'_> {
                 }
                 request
             }
-            L4::Tcp => {
+            // Only these two are measured.
+            _ => {
                 self.begin(request.with(flags::SYN), all, range.clone())?;
                 self.send(request.replies().with(flags::SYN_ACK), all, range.clone(), None)?;
                 request.with(flags::ACK)

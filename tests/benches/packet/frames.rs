@@ -167,8 +167,8 @@ impl Talk {
         let (packet, payload) = match (self.l4, family) {
             (L4::Udp, Family::V4) => (packet.udp(), 22),
             (L4::Udp, Family::V6) => (packet.udp(), 2),
-            (L4::Tcp, Family::V4) => (self.tcp(packet), 10),
-            (L4::Tcp, Family::V6) => (self.tcp(packet), 6),
+            (_, Family::V4) => (self.tcp(packet), 10),
+            (_, Family::V6) => (self.tcp(packet), 6),
         };
         packet.payload(&[7; 22][..payload])
     }

@@ -58,7 +58,7 @@ pub fn sctp_checksum(packet: &[u8]) -> [u8; 4] {
         remainder ^= u32::from(*byte);
         for _ in 0..8 {
             let carry = remainder & 1;
-            remainder = remainder >> 1 ^ 0x82f6_3b78 * carry;
+            remainder = (remainder >> 1) ^ (0x82f6_3b78 * carry);
         }
     }
     (!remainder).to_le_bytes()

@@ -18,7 +18,9 @@ use crate::{
 
 fn each_family(test: impl Fn(&Bed, Family)) -> Result<()> {
     in_shared_bed(|bed| {
-        Family::BOTH.into_iter().for_each(|family| test(bed, family));
+        for family in Family::BOTH {
+            test(bed, family);
+        }
         Ok(())
     })
 }

@@ -24,6 +24,7 @@ pub struct L4Change {
 }
 
 /// Words for [`Packet::settle`].
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled(pub u32, pub u32, pub u32);
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     checksum::{Delta, Sum},
     hook::Hook,
-    packet::Packet,
+    packet::{Packet, Settled},
     tables::{Device, DeviceRole, Draft, Egress, Emit, Flow, FlowKey, Half, State},
     verdict::{DropReason, Event},
     wire::Ethernet,
@@ -34,6 +34,41 @@ struct Plan<A> {
     replies: Emit,
     /// Source address after translation.
     source: A,
+}
+
+/// The same as numbers, of which the verifier knows nothing; see [`Packet::settle`].
+#[derive(Clone, Copy)]
+struct Way<A> {
+    emit: u8,
+    replies: u8,
+    /// The hook of the replies.
+    reverse_role: u8,
+    /// Whether the client's own port may be kept.
+    keeps_port: bool,
+    /// Whether the port is to be no socket's of this node.
+    asks_sockets: bool,
+    source: A,
+}
+
+impl<A> Plan<A> {
+    #[inline(always)]
+    fn settled<P: Packet>(self, packet: &P, hook: Hook) -> Way<A> {
+        let Self { emit, replies, source } = self;
+        let role = reverse_hook(hook, emit.goes_on(), emit == Emit::Deliver);
+        let leaves_as_ours = matches!(emit, Emit::Transmit | Emit::Deliver);
+        let numbers = emit as u32 | (replies as u32) << 8 | (role as u32) << 16;
+        let Settled(numbers, keeps_port, asks_sockets) =
+            packet.settle(Settled(numbers, u32::from(emit.goes_on()), u32::from(leaves_as_ours)));
+        let [emit, replies, reverse_role, _] = numbers.to_le_bytes();
+        Way {
+            emit,
+            replies,
+            reverse_role,
+            keeps_port: keeps_port != 0,
+            asks_sockets: asks_sockets != 0,
+            source,
+        }
+    }
 }
 
 /// How a flow was begun.
@@ -72,7 +107,8 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let Some(plan) = plan(packet, tables, hook, parsed, choice, &mut draft.forward.egress)? else {
         return Ok(());
     };
-    write_down(draft, now, parsed, choice, plan);
+    let way = plan.settled(packet, hook);
+    write_down(draft, now, parsed, choice, way);
     if hook == Hook::HostOut {
         // Not looked up: replies come in where requests leave.
         let ethernet = packet.header::<Ethernet>(0).ok_or(DropReason::Unwritable)?;
@@ -81,12 +117,11 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     }
 
     let mut reverse_key = *key;
-    let into_pod = plan.emit == Emit::Deliver;
-    reverse_key.role = reverse_hook(hook, plan.emit.goes_on(), into_pod) as u8;
+    reverse_key.role = way.reverse_role;
     reverse_key.source = choice.address;
     reverse_key.source_port = choice.port;
-    reverse_key.destination = plan.source;
-    let claimed = claim_reverse(tables, now, parsed, choice, plan, draft, &mut reverse_key)?;
+    reverse_key.destination = way.source;
+    let claimed = claim_reverse(tables, now, parsed, choice, way, draft, &mut reverse_key)?;
 
     match tables.claim(key, &draft.forward) {
         Claim::Claimed => {
@@ -221,18 +256,18 @@ fn write_down<A: Family>(
     now: u32,
     parsed: &Parsed<A>,
     choice: &Choice<A>,
-    plan: Plan<A>,
+    way: Way<A>,
 ) {
     let ((client, client_port), (frontend, frontend_port)) =
         (parsed.source(), parsed.destination());
-    let (outer, inner) = (client.sum() + frontend.sum(), plan.source.sum() + choice.address.sum());
+    let (outer, inner) = (client.sum() + frontend.sum(), way.source.sum() + choice.address.sum());
 
     let forward = &mut draft.forward;
-    forward.source = plan.source;
+    forward.source = way.source;
     forward.destination = choice.address;
     forward.destination_port = choice.port;
     forward.address_delta = Delta::replace(outer, inner);
-    describe(forward, Half::Forward, now, choice, plan);
+    describe(forward, Half::Forward, now, choice, way);
 
     let reverse = &mut draft.reverse;
     reverse.source = frontend;
@@ -240,29 +275,23 @@ fn write_down<A: Family>(
     reverse.source_port = frontend_port;
     reverse.destination_port = client_port;
     reverse.address_delta = Delta::replace(inner, outer);
-    describe(reverse, Half::Reverse, now, choice, plan);
+    describe(reverse, Half::Reverse, now, choice, way);
     // Looked up when the first reply comes: its way is not the request's.
     reverse.egress.clear();
 }
 
 /// Writes what both halves have.
 #[inline(always)]
-fn describe<A: Family>(
-    flow: &mut Flow<A>,
-    half: Half,
-    now: u32,
-    choice: &Choice<A>,
-    plan: Plan<A>,
-) {
+fn describe<A: Family>(flow: &mut Flow<A>, half: Half, now: u32, choice: &Choice<A>, way: Way<A>) {
     flow.backend = choice.backend;
     flow.service = choice.service;
     flow.last_seen = now;
     flow.sequence = 0;
     flow.half = half as u8;
     flow.emit = match half {
-        Half::Forward => plan.emit,
-        Half::Reverse => plan.replies,
-    } as u8;
+        Half::Forward => way.emit,
+        Half::Reverse => way.replies,
+    };
     flow.state = 0;
     flow.packets = match half {
         Half::Forward => choice.attempt,
@@ -284,7 +313,7 @@ fn claim_reverse<A: Family, T: Tables + FamilyTables<A>>(
     now: u32,
     parsed: &Parsed<A>,
     choice: &Choice<A>,
-    plan: Plan<A>,
+    way: Way<A>,
     draft: &mut Draft<A>,
     reverse_key: &mut FlowKey<A>,
 ) -> Result<bool, DropReason> {
@@ -292,7 +321,7 @@ fn claim_reverse<A: Family, T: Tables + FamilyTables<A>>(
     let outer = Sum::of_half(client_port.to_wire()) + Sum::of_half(frontend_port.to_wire());
     let ports = tables.snat_ports();
     for attempt in 0..PORT_TRIES {
-        let port = if attempt == 0 && plan.emit.goes_on() {
+        let port = if attempt == 0 && way.keeps_port {
             client_port
         } else if ports.count == 0 {
             return Err(DropReason::SourcePortsExhausted);
@@ -305,7 +334,7 @@ fn claim_reverse<A: Family, T: Tables + FamilyTables<A>>(
         draft.reverse.port_delta = Delta::replace(inner, outer);
         reverse_key.destination_port = port;
         // Of an address of this node's own the port may be somebody's already, whatever its number.
-        if matches!(plan.emit, Emit::Transmit | Emit::Deliver) && tables.has_socket(reverse_key) {
+        if way.asks_sockets && tables.has_socket(reverse_key) {
             continue;
         }
         match tables.claim(reverse_key, &draft.reverse) {

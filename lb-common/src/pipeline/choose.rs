@@ -5,6 +5,7 @@ use crate::{
     addr::Port,
     hash::Hasher,
     hook::Hook,
+    packet::{Packet, Settled},
     tables::{AffinityRule, BackendRef, Frontend, FrontendKey, SelectionKind},
     verdict::DropReason,
 };
@@ -28,6 +29,18 @@ pub struct Choice<A> {
     pub kind: u32,
     /// How many backends did not answer before.
     pub attempt: u8,
+}
+
+impl<A> Choice<A> {
+    /// The same, as if all had been chosen in one way; see [`Packet::settle`].
+    #[inline(always)]
+    pub fn settled<P: Packet>(self, packet: &P) -> Self {
+        let kinds = self.kind | u32::from(self.attempt) << 8;
+        let Settled(group, spread, kinds) = packet.settle(Settled(self.group, self.spread, kinds));
+        #[expect(clippy::cast_possible_truncation, reason = "it was eight bits")]
+        let attempt = (kinds >> 8) as u8;
+        Self { group, spread, kind: kinds & 0xff, attempt, ..self }
+    }
 }
 
 /// What was chosen before, and is not to be chosen again if that can be helped.

@@ -185,7 +185,7 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     match tables.find_established(&key) {
         Some(flow) if flow::simply_goes(tables, &parsed, flow) => {
-            match carry_out(packet, tables, hook, now, &parsed, &key, flow, interface) {
+            match carry_out(packet, tables, hook, now, &parsed, &key, flow, false, interface) {
                 // Perhaps half of it is written.
                 Err(DropReason::Unwritable) => Err(DropReason::Unwritable),
                 // The next stage finds the same, and has the room to tell it.
@@ -259,7 +259,7 @@ fn follow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         return Ok(Fate::pass(PassReason::Declined));
     };
     parse::remember_first(tables, hook, now, parsed);
-    let fate = carry_out(packet, tables, hook, now, parsed, key, flow, interface)?;
+    let fate = carry_out(packet, tables, hook, now, parsed, key, flow, false, interface)?;
     if P::COMPLETE && farewell {
         flow.note_told();
         packet.change_tcp_flags(parsed.l4_at, TcpFlags(TcpFlags::RST | TcpFlags::ACK))?;
@@ -332,6 +332,7 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if judgement != Judgement::None {
         flow::forget(tables, hook, key);
     }
+    let choice = choice.settled(packet);
     let mut begun = None;
     begin::begin(packet, tables, hook, now, parsed, key, &choice, &mut begun)?;
     let (client, _) = parsed.source();
@@ -340,7 +341,7 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             affinity::remember(tables, now, client, &choice);
             parse::remember_first(tables, hook, now, parsed);
             *has_begun = true;
-            carry_out(packet, tables, hook, now, parsed, key, flow, interface)
+            carry_out(packet, tables, hook, now, parsed, key, flow, true, interface)
         }
         Some(Begun::Elsewhere) => Ok(Fate::LaterWhole),
         None => Ok(Fate::pass(PassReason::Declined)),
@@ -372,10 +373,12 @@ fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     parsed: &Parsed<A>,
     key: &FlowKey<A>,
     flow: FlowRef<A>,
+    is_fresh: bool,
     interface: &mut Interface,
 ) -> Result<Fate, DropReason> {
     let due = now.wrapping_sub(flow.last_seen()) >= tables.touch_interval();
-    let Some(fate) = way_out::way_out(packet, tables, hook, parsed, flow, now, due, interface)?
+    let Some(fate) =
+        way_out::way_out(packet, tables, hook, parsed, flow, now, due, is_fresh, interface)?
     else {
         return Ok(Fate::pass(PassReason::Declined));
     };

@@ -19,6 +19,7 @@ use crate::{
 ///
 /// `due`: the flow's age is to be renewed. Then a neighbour that was not asked for lately is: the packet
 /// takes the kernel's neighbour table on its way, because nothing else would keep the entry alive.
+/// `is_fresh`: the packet has just begun the flow.
 #[inline(always)]
 #[expect(
     clippy::too_many_arguments,
@@ -32,6 +33,7 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     flow: FlowRef<A>,
     now: u32,
     due: bool,
+    is_fresh: bool,
     interface: &mut Interface,
 ) -> Result<Option<Fate>, DropReason> {
     if flow.emits(Emit::Stack) {
@@ -42,7 +44,7 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if of_pod && flow.emits(Emit::Switch) {
         return Ok(Some(switched(packet, tables, flow)));
     }
-    if hook != Hook::HostOut && flow.emits(Emit::Inject) {
+    if hook != Hook::HostOut && !is_fresh && flow.emits(Emit::Inject) {
         let ifindex = flow.egress().ifindex;
         if ifindex == packet.ifindex() {
             // It came in there.

@@ -22,7 +22,11 @@ pub fn check(bytes: &[u8]) {
     assert_eq!(snapshot, manifests::read(bytes));
 
     let addresses: BTreeSet<IpAddr> = Family::BOTH.map(|family| NODE1.ip(family)).into();
-    let node = NodeFacts { node_addresses: addresses, name: "node1".to_owned() };
+    let node = NodeFacts {
+        node_addresses: addresses,
+        name: "node1".to_owned(),
+        service_ranges: Vec::new(),
+    };
     let desired = compile(&snapshot.model, &node);
     for (key, service) in &desired.services {
         for slot in &service.all.slots {

@@ -8,7 +8,6 @@ use aya_ebpf::{
 };
 use lb_common::{
     addr::{Ipv4, Ipv6},
-    packet::Settled,
     pipeline::Bucket,
     tables::{
         Account, AddressSet, AffinityKey, Backend, BackendRef, Config, Device, Draft, Endpoint,
@@ -155,10 +154,6 @@ pub static NEIGHBOURS: Array<u64> = Array::with_max_entries(Neighbour::SLOTS, 0)
 /// How many senders may still be answered, on each CPU.
 #[map]
 pub static ANSWERS: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(1, 0);
-
-/// Words that go through memory at XDP; see `Packet::settle`.
-#[map]
-pub static SETTLED: PerCpuArray<Settled> = PerCpuArray::with_max_entries(1, 0);
 
 /// What is told of single packets: [`Sample`]s.
 #[map]

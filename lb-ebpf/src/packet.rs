@@ -18,8 +18,6 @@ use lb_common::{
     wire::{EtherType, Header, L4, Sctp, Tcp, TcpFlags, Udp},
 };
 
-use crate::maps::SETTLED;
-
 /// A packet at XDP.
 pub struct XdpPacket<'a> {
     ctx: &'a XdpContext,
@@ -128,18 +126,6 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn grow(&mut self, _: u32) -> bool {
         false
-    }
-
-    #[inline(always)]
-    fn settle(&self, words: Settled) -> Settled {
-        let Some(at) = SETTLED.get_ptr_mut(0) else {
-            return words;
-        };
-        // SAFETY: this CPU's own, written and read here and now.
-        unsafe {
-            core::ptr::write_volatile(at, words);
-            core::ptr::read_volatile(at)
-        }
     }
 
     #[inline(always)]

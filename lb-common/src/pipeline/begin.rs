@@ -52,13 +52,13 @@ struct Way<A> {
 
 impl<A> Plan<A> {
     #[inline(always)]
-    fn settled<P: Packet>(self, packet: &P, hook: Hook) -> Way<A> {
+    fn settled(self, draft: &mut Draft<A>, hook: Hook) -> Way<A> {
         let Self { emit, replies, source } = self;
         let role = reverse_hook(hook, emit.goes_on(), emit == Emit::Deliver);
         let leaves_as_ours = matches!(emit, Emit::Transmit | Emit::Deliver);
         let numbers = emit as u32 | (replies as u32) << 8 | (role as u32) << 16;
         let Settled(numbers, keeps_port, asks_sockets) =
-            packet.settle(Settled(numbers, u32::from(emit.goes_on()), u32::from(leaves_as_ours)));
+            draft.settle(Settled(numbers, u32::from(emit.goes_on()), u32::from(leaves_as_ours)));
         let [emit, replies, reverse_role, _] = numbers.to_le_bytes();
         Way {
             emit,
@@ -97,17 +97,18 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     now: u32,
     parsed: &Parsed<A>,
     key: &FlowKey<A>,
-    choice: &Choice<A>,
+    choice: &mut Choice<A>,
     begun: &mut Option<Begun<A>>,
 ) -> Result<(), DropReason> {
     let mut draft = tables.draft().ok_or(DropReason::FlowTableFull)?;
     // SAFETY: `draft` is this CPU's own, and asked for only here.
     let draft = unsafe { draft.as_mut() };
+    *choice = choice.settled(draft);
     draft.forward.egress.clear();
     let Some(plan) = plan(packet, tables, hook, parsed, choice, &mut draft.forward.egress)? else {
         return Ok(());
     };
-    let way = plan.settled(packet, hook);
+    let way = plan.settled(draft, hook);
     write_down(draft, now, parsed, choice, way);
     if hook == Hook::HostOut {
         // Not looked up: replies come in where requests leave.

@@ -5,8 +5,8 @@ use crate::{
     addr::Port,
     hash::Hasher,
     hook::Hook,
-    packet::{Packet, Settled},
-    tables::{AffinityRule, BackendRef, Frontend, FrontendKey, SelectionKind},
+    packet::Settled,
+    tables::{AffinityRule, BackendRef, Draft, Frontend, FrontendKey, SelectionKind},
     verdict::DropReason,
 };
 
@@ -34,9 +34,9 @@ pub struct Choice<A> {
 impl<A> Choice<A> {
     /// The same, as if all had been chosen in one way; see [`Packet::settle`].
     #[inline(always)]
-    pub fn settled<P: Packet>(self, packet: &P) -> Self {
+    pub fn settled(self, draft: &mut Draft<A>) -> Self {
         let kinds = self.kind | u32::from(self.attempt) << 8;
-        let Settled(group, spread, kinds) = packet.settle(Settled(self.group, self.spread, kinds));
+        let Settled(group, spread, kinds) = draft.settle(Settled(self.group, self.spread, kinds));
         #[expect(clippy::cast_possible_truncation, reason = "it was eight bits")]
         let attempt = (kinds >> 8) as u8;
         Self { group, spread, kind: kinds & 0xff, attempt, ..self }

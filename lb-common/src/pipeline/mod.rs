@@ -314,7 +314,7 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         }
         _ => Before::none(),
     };
-    let Some(choice) = choose::choose(tables, hook, now, parsed, before)? else {
+    let Some(mut choice) = choose::choose(tables, hook, now, parsed, before)? else {
         return ours::leave(packet, tables, hook, parsed);
     };
     if before.attempt != 0 {
@@ -332,9 +332,8 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if judgement != Judgement::None {
         flow::forget(tables, hook, key);
     }
-    let choice = choice.settled(packet);
     let mut begun = None;
-    begin::begin(packet, tables, hook, now, parsed, key, &choice, &mut begun)?;
+    begin::begin(packet, tables, hook, now, parsed, key, &mut choice, &mut begun)?;
     let (client, _) = parsed.source();
     match begun {
         Some(Begun::Fresh(flow)) => {

@@ -14,7 +14,7 @@ use super::{DataplaneError, Pins};
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 36] = [
+pub const MAPS: [&str; 35] = [
     "ACCOUNTS",
     "ADDRESSES_V4",
     "ADDRESSES_V6",
@@ -45,7 +45,6 @@ pub const MAPS: [&str; 36] = [
     "NEW_FLOWS_V6",
     "SAMPLE",
     "SERVICES",
-    "SETTLED",
     "SLOTS",
     "SOURCE_RANGES_V4",
     "SOURCE_RANGES_V6",

@@ -25,6 +25,8 @@ mod maps;
 mod packet;
 #[path = "../src/services.rs"]
 mod services;
+#[path = "../src/sockets.rs"]
+mod sockets;
 #[path = "../src/tables.rs"]
 mod tables;
 #[path = "steps_without.rs"]

@@ -69,6 +69,16 @@ impl<T, const STEP: u32> Without<T, STEP> {
     }
 }
 
+/// What is as it is without anything left out.
+macro_rules! asks_inner {
+    ($($name:ident: $value:ty;)*) => {
+        $(#[inline(always)]
+        fn $name(&self) -> $value {
+            self.inner.$name()
+        })*
+    };
+}
+
 impl<P: Packet, const STEP: u32> Packet for Without<P, STEP> {
     const COMPLETE: bool = P::COMPLETE;
 
@@ -82,19 +92,12 @@ impl<P: Packet, const STEP: u32> Packet for Without<P, STEP> {
         if STEP == Step::REWRITE { None } else { self.inner.header_mut(offset) }
     }
 
-    #[inline(always)]
-    fn len(&self) -> u32 {
-        self.inner.len()
-    }
-
-    #[inline(always)]
-    fn segment_payload(&self) -> u32 {
-        self.inner.segment_payload()
-    }
-
-    #[inline(always)]
-    fn ifindex(&self) -> u32 {
-        self.inner.ifindex()
+    asks_inner! {
+        len: u32;
+        segment_payload: u32;
+        ifindex: u32;
+        is_tagged: bool;
+        is_own: bool;
     }
 
     #[inline(always)]
@@ -355,6 +358,11 @@ impl<A: Line + lb_common::addr::Address, T: FamilyTables<A>, const STEP: u32> Fa
     #[inline(always)]
     fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
         self.inner.set_fragmented(key, first);
+    }
+
+    #[inline(always)]
+    fn has_socket(&self, key: &FlowKey<A>) -> bool {
+        self.inner.has_socket(key)
     }
 
     #[inline(always)]

@@ -58,21 +58,17 @@ impl Stand<'_> {
     ) -> Result<()> {
         let Population { family, l4, side } = population;
         let request = Talk::requests(family, l4, side);
-        let last = match l4 {
-            L4::Udp => {
-                self.begin(request, all, range.clone())?;
-                self.send(request.replies(), all, range.clone(), None)?;
-                for _ in 0..UDP_REQUESTS {
-                    self.send(request, all, range.clone(), None)?;
-                }
-                request
+        let last = if l4 == L4::Udp {
+            self.begin(request, all, range.clone())?;
+            self.send(request.replies(), all, range.clone(), None)?;
+            for _ in 0..UDP_REQUESTS {
+                self.send(request, all, range.clone(), None)?;
             }
-            // Only these two are measured.
-            _ => {
-                self.begin(request.with(flags::SYN), all, range.clone())?;
-                self.send(request.replies().with(flags::SYN_ACK), all, range.clone(), None)?;
-                request.with(flags::ACK)
-            }
+            request
+        } else {
+            self.begin(request.with(flags::SYN), all, range.clone())?;
+            self.send(request.replies().with(flags::SYN_ACK), all, range.clone(), None)?;
+            request.with(flags::ACK)
         };
         self.send(last, all, range, Some(GRADUATED))
     }

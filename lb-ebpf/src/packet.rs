@@ -32,6 +32,10 @@ pub struct SkbPacket<'a> {
 /// How many bytes of a packet hold all its headers, with extensions and what an ICMP message quotes.
 const ALL_HEADERS: u32 = 256;
 
+/// Instead of the length of segments: they are there already, each by itself behind one header for all. What is
+/// made linear of them is never taken apart again.
+const BY_FRAGMENTS: u32 = 0xffff;
+
 /// The VLAN's number in a tag; 0 in one that only says how urgent a frame is.
 const VLAN: u32 = 0xfff;
 
@@ -175,7 +179,7 @@ impl<'a> SkbPacket<'a> {
     #[inline(always)]
     fn make_linear(&self, needed: u32) {
         let linear = (self.data_end() - self.data()) as u32;
-        if linear < needed && linear < self.len() {
+        if linear < needed && linear < self.len() && self.segment_payload() != BY_FRAGMENTS {
             // A packet that is too short all the same fails at the bounds checks.
             // SAFETY: the program's own context; pointers into the packet don't exist yet.
             unsafe { bpf_skb_pull_data(self.skb, needed) };

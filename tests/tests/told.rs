@@ -91,13 +91,27 @@ fn when_its_endpoint_is_removed_a_connection_is_reset_and_the_next_one_goes_else
     Ok(())
 }
 
+/// Leaves the Service with this endpoint only, and waits until the kernel knows.
+fn lead_to(bed: &Bed, (node, pod): echo::Pod) -> Result<()> {
+    bed.manifests.write_endpoints(&bed.service, &echo::endpoints(&[(node, pod)]))?;
+    let address = format!("{}:8080", cast::pod(node, pod).v4);
+    let others = [(1, 1), (1, 2), (2, 2)].into_iter().filter(|other| *other != (node, pod));
+    let others: Vec<_> =
+        others.map(|(node, pod)| format!("{}:8080", cast::pod(node, pod).v4)).collect();
+    bed.lb.wait_for("the endpoint", |status| {
+        let services = status["services"].to_string();
+        services.contains(&address) && !others.iter().any(|other| services.contains(other))
+    })?;
+    Ok(())
+}
+
 /// Its request was heard, it waits, and the answer comes when the endpoint is no endpoint any more: nothing that the
 /// client does would tell it.
 #[test]
 fn a_client_that_only_listens_learns_with_the_answer_that_its_endpoint_was_removed() -> Result<()> {
     let bed = Bed::start(Cluster::start()?, &[(1, 1)], &[])?;
     for (family, endpoint) in [(Family::V4, (1, 2)), (Family::V6, (2, 2))] {
-        bed.set_backends(&[endpoint])?;
+        lead_to(&bed, endpoint)?;
         let address = cast::pod(endpoint.0, endpoint.1).socket(family, 8080);
         let listener =
             bed.cluster.pod(endpoint.0, endpoint.1).run(|| TcpListener::bind(address))??;
@@ -107,7 +121,7 @@ fn a_client_that_only_listens_learns_with_the_answer_that_its_endpoint_was_remov
         client.write_all(b"a question")?;
         let (mut server, _) = listener.accept()?;
         server.read_exact(&mut [0; 10])?;
-        bed.set_backends(&[(1, 1)])?;
+        lead_to(&bed, (1, 1))?;
         let before = bed.lb.counter("client_told")?;
         server.write_all(b"an answer")?;
         let error = client.read(&mut [0; 10]).err().context("an answer of nobody's endpoint")?;

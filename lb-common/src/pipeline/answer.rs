@@ -13,7 +13,7 @@ use crate::{
     hook::Hook,
     packet::Packet,
     verdict::{Answer, DropReason, Event, Notice, Verdict},
-    wire::{EtherType, Ethernet, Icmp, IcmpKind, L4, Protocol, Sctp, Tcp, TcpFlags, U32},
+    wire::{Chunk, EtherType, Ethernet, Icmp, IcmpKind, L4, Protocol, Sctp, Tcp, TcpFlags, U32},
 };
 
 /// How much of a packet an ICMP message quotes at most, from its IP header on, in bytes: enough for a
@@ -199,17 +199,22 @@ fn abort<A: Family, P: Packet>(packet: &mut P, parsed: &Parsed<A>) -> Option<Ans
         (parsed.acknowledgment, true)
     };
     #[expect(clippy::cast_possible_truncation, reason = "offsets and lengths of headers")]
-    let (end, len) = ((parsed.l4_at + Sctp::LEN) as u32, Sctp::LEN as u16);
+    let (end, len) = ((parsed.l4_at + ABORT_LEN) as u32, ABORT_LEN as u16);
     if !packet.cut(end) {
         return None;
     }
     let ethernet = packet.header_mut::<Ethernet>(0)?;
     ethernet.set_macs(ethernet.macs().swapped());
     A::turn(packet, parsed, len)?;
+    let chunk = Chunk::abort(is_reflected);
+    *packet.header_mut::<Chunk>(parsed.l4_at + Sctp::LEN)? = chunk;
     let sctp = packet.header_mut::<Sctp>(parsed.l4_at)?;
-    sctp.fill_abort(destination, source, tag, is_reflected, has_checksum);
+    sctp.fill(destination, source, tag, chunk, has_checksum);
     Some(Answer::Reset)
 }
+
+/// Length of a packet of SCTP that consists of an ABORT.
+const ABORT_LEN: usize = Sctp::LEN + Chunk::LEN;
 
 /// Length of a TCP header without options.
 const TCP_LEN: u16 = 20;

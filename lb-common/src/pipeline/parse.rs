@@ -10,7 +10,7 @@ use crate::{
     packet::{Packet, Settled},
     tables::{FragmentKey, Fragmented},
     verdict::PassReason,
-    wire::{L4, Protocol, Sctp, Tcp, TcpFlags, U32, Udp},
+    wire::{Chunk, L4, Protocol, Sctp, Tcp, TcpFlags, U32, Udp},
 };
 
 /// What the pipeline needs to know of a packet.
@@ -221,6 +221,9 @@ const fn fragment_key<A: Family>(
     FragmentKey { source, destination, identification, role: hook as u32 }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "12")]
+const SCTP_LEN: u32 = Sctp::LEN as u32;
+
 #[inline(always)]
 fn read_transport<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Parsed<A>, Unparsed> {
     let mut parsed = Parsed::of(ip);
@@ -248,17 +251,25 @@ fn read_transport<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Parsed<
         L4::Other => {}
         L4::Sctp => {
             let sctp = packet.header::<Sctp>(parsed.l4_at).ok_or(CUT_SHORT)?;
-            if (parsed.l4_len as usize) < Sctp::LEN {
+            if (parsed.l4_len as usize) < Sctp::LEN + Chunk::LEN {
                 return Err(CUT_SHORT);
             }
             parsed.source_port = sctp.source();
             parsed.destination_port = sctp.destination();
-            parsed.flags = sctp.meaning();
             parsed.acknowledgment = sctp.tag();
-            parsed.l4_header_len = Sctp::COMMON_LEN;
-            if sctp.has_initiate_tag() {
-                let tag = packet.header::<U32>(parsed.l4_at + Sctp::INITIATE_TAG_AT);
-                parsed.sequence = u32::from_be(tag.ok_or(CUT_SHORT)?.get()).wrapping_sub(1);
+            parsed.l4_header_len = SCTP_LEN;
+            let chunk_at = parsed.l4_at + Sctp::LEN;
+            match packet.header::<Chunk>(chunk_at) {
+                Some(chunk) => {
+                    parsed.flags = chunk.meaning();
+                    if chunk.has_initiate_tag() {
+                        let tag = packet.header::<U32>(chunk_at + Chunk::LEN).ok_or(CUT_SHORT)?;
+                        parsed.sequence = u32::from_be(tag.get()).wrapping_sub(1);
+                    }
+                }
+                // Several packets of data that go together: behind their one header each lies by itself.
+                None if packet.segment_payload() != 0 => parsed.flags = TcpFlags(TcpFlags::ACK),
+                None => return Err(CUT_SHORT),
             }
         }
     }

@@ -22,7 +22,7 @@ pub use icmp::{Icmp, IcmpKind};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
 pub use ports::Ports;
-pub use sctp::Sctp;
+pub use sctp::{Chunk, Sctp};
 pub use tcp::{Tcp, TcpFlags};
 pub use udp::Udp;
 pub use word::{U16, U32, U64};

@@ -1,4 +1,4 @@
-//! SCTP (RFC 9260): the common header and the beginning of the first chunk.
+//! SCTP (RFC 9260): the common header, and that of a chunk.
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -17,22 +17,33 @@
 use super::{Header, TcpFlags, U16, U32};
 use crate::{addr::Port, crc32c};
 
-/// The common header, and the header of the first chunk.
+/// The common header.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sctp {
     ports: [U16; 2],
     tag: U32,
     checksum: U32,
+}
+
+// SAFETY: packed words only.
+unsafe impl Header for Sctp {}
+
+const _: () = assert!(size_of::<Sctp>() == Sctp::LEN);
+
+/// The header of a chunk.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Chunk {
     kind: u8,
     flags: u8,
     length: U16,
 }
 
-// SAFETY: bytes and packed words only.
-unsafe impl Header for Sctp {}
+// SAFETY: bytes and a packed word only.
+unsafe impl Header for Chunk {}
 
-const _: () = assert!(size_of::<Sctp>() == Sctp::LEN);
+const _: () = assert!(size_of::<Chunk>() == Chunk::LEN);
 
 /// Types of chunks.
 mod kind {
@@ -48,14 +59,8 @@ mod kind {
 const REFLECTED: u8 = 1;
 
 impl Sctp {
-    /// Length of the common header in bytes.
-    pub const COMMON_LEN: u32 = 12;
-
-    /// Length in bytes, with the header of the first chunk.
-    pub const LEN: usize = 16;
-
-    /// Where a chunk that begins an association, or accepts it, says its sender's tag.
-    pub const INITIATE_TAG_AT: usize = 16;
+    /// Length in bytes.
+    pub const LEN: usize = 12;
 
     /// Source port.
     #[inline(always)]
@@ -82,24 +87,6 @@ impl Sctp {
         self.checksum.get()
     }
 
-    /// Whether the first chunk carries its sender's tag.
-    #[inline(always)]
-    pub const fn has_initiate_tag(&self) -> bool {
-        matches!(self.kind, kind::INIT | kind::INIT_ACK)
-    }
-
-    /// What the first chunk means for an association, in TCP's control bits.
-    #[inline(always)]
-    pub const fn meaning(&self) -> TcpFlags {
-        TcpFlags(match self.kind {
-            kind::INIT => TcpFlags::SYN,
-            kind::INIT_ACK => TcpFlags::SYN | TcpFlags::ACK,
-            kind::ABORT | kind::SHUTDOWN_COMPLETE => TcpFlags::RST | TcpFlags::ACK,
-            kind::SHUTDOWN | kind::SHUTDOWN_ACK => TcpFlags::FIN | TcpFlags::ACK,
-            _ => TcpFlags::ACK,
-        })
-    }
-
     /// Sets both ports, and says what is to be amended in the checksum: 0 for nothing, because nothing
     /// changed, or a device is to fill it in anyway.
     #[inline(always)]
@@ -117,29 +104,25 @@ impl Sctp {
         self.checksum.set((u32::from_le(self.checksum()) ^ change).to_le());
     }
 
-    /// Writes a packet that consists of an ABORT.
+    /// Writes the header of a packet that consists of this chunk.
     #[inline(always)]
-    pub fn fill_abort(
+    pub fn fill(
         &mut self,
         source: Port,
         destination: Port,
         tag: u32,
-        is_reflected: bool,
+        chunk: Chunk,
         has_checksum: bool,
     ) {
         self.ports[0].set(source.to_wire());
         self.ports[1].set(destination.to_wire());
         self.tag.set(tag.to_be());
         self.checksum.set(0);
-        self.kind = kind::ABORT;
-        self.flags = if is_reflected { REFLECTED } else { 0 };
-        self.length.set(4_u16.to_be());
         if has_checksum {
-            let chunk = u32::from(self.kind) | u32::from(self.flags) << 8 | 4 << 24;
             let mut state = crc32c::word(!0 ^ self.ports_word());
             state = crc32c::word(state ^ u32::from_le(self.tag.get()));
             state = crc32c::word(state);
-            state = crc32c::word(state ^ chunk);
+            state = crc32c::word(state ^ chunk.word());
             self.checksum.set((!state).to_le());
         }
     }
@@ -149,5 +132,43 @@ impl Sctp {
     fn ports_word(&self) -> u32 {
         let (first, second) = (self.ports[0].get(), self.ports[1].get());
         u32::from(u16::from_le(first)) | u32::from(u16::from_le(second)) << 16
+    }
+}
+
+impl Chunk {
+    /// Length in bytes.
+    pub const LEN: usize = 4;
+
+    /// An ABORT without a cause; `is_reflected`: sent with the tag that its receiver sent.
+    #[inline(always)]
+    pub fn abort(is_reflected: bool) -> Self {
+        let mut length = U16::zero();
+        length.set(4_u16.to_be());
+        Self { kind: kind::ABORT, flags: if is_reflected { REFLECTED } else { 0 }, length }
+    }
+
+    /// Whether it carries its sender's tag, which follows this header.
+    #[inline(always)]
+    pub const fn has_initiate_tag(&self) -> bool {
+        matches!(self.kind, kind::INIT | kind::INIT_ACK)
+    }
+
+    /// What it means for an association as a packet's first chunk, in TCP's control bits.
+    #[inline(always)]
+    pub const fn meaning(&self) -> TcpFlags {
+        TcpFlags(match self.kind {
+            kind::INIT => TcpFlags::SYN,
+            kind::INIT_ACK => TcpFlags::SYN | TcpFlags::ACK,
+            kind::ABORT | kind::SHUTDOWN_COMPLETE => TcpFlags::RST | TcpFlags::ACK,
+            kind::SHUTDOWN | kind::SHUTDOWN_ACK => TcpFlags::FIN | TcpFlags::ACK,
+            _ => TcpFlags::ACK,
+        })
+    }
+
+    /// The header as a word, its first byte the lowest.
+    #[inline(always)]
+    fn word(self) -> u32 {
+        let length = u32::from(u16::from_le(self.length.get()));
+        u32::from(self.kind) | u32::from(self.flags) << 8 | length << 16
     }
 }

@@ -8,6 +8,12 @@ macro_rules! word {
         pub struct $name($value);
 
         impl $name {
+            /// All bits zero.
+            #[inline(always)]
+            pub const fn zero() -> Self {
+                Self(0)
+            }
+
             /// The value as it lies in memory.
             #[inline(always)]
             pub fn get(&self) -> $value {

@@ -23,6 +23,10 @@ pub struct L4Change {
     pub length: u16,
 }
 
+/// Instead of the length of segments: each lies by itself already, as long as its sender thought fit, behind one
+/// header for all (SCTP). What is made linear of them is never taken apart again.
+pub const BY_FRAGMENTS: u32 = 0xffff;
+
 /// Words for [`Packet::settle`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +48,8 @@ pub trait Packet: Sized {
     /// Length of the frame in bytes.
     fn len(&self) -> u32;
 
-    /// Payload bytes that each segment will carry if the device is to cut the packet up, else 0.
+    /// Payload bytes that each segment will carry if the device is to cut the packet up, else 0;
+    /// [`BY_FRAGMENTS`]: they are apart already.
     fn segment_payload(&self) -> u32;
 
     /// Index of the interface at which the packet is seen.
@@ -107,12 +112,12 @@ pub trait Packet: Sized {
         match l4 {
             L4::Tcp => {
                 let tcp = self.header_mut::<Tcp>(offset).ok_or(DropReason::Unwritable)?;
-                tcp.set_ports(change.source, change.destination);
+                tcp.ports_mut().set(change.source, change.destination);
                 tcp.set_checksum(delta.apply(tcp.checksum()));
             }
             L4::Udp => {
                 let udp = self.header_mut::<Udp>(offset).ok_or(DropReason::Unwritable)?;
-                udp.set_ports(change.source, change.destination);
+                udp.ports_mut().set(change.source, change.destination);
                 if udp.checksum() != 0 {
                     let checksum = delta.apply(udp.checksum());
                     udp.set_checksum(if checksum == 0 { 0xffff } else { checksum });

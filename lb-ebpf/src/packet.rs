@@ -13,7 +13,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use lb_common::{
-    packet::{L4Change, Packet, Settled, exchange_sctp_ports},
+    packet::{BY_FRAGMENTS, L4Change, Packet, Settled, exchange_sctp_ports},
     verdict::DropReason,
     wire::{EtherType, Header, L4, Sctp, Tcp, TcpFlags, Udp},
 };
@@ -31,10 +31,6 @@ pub struct SkbPacket<'a> {
 
 /// How many bytes of a packet hold all its headers, with extensions and what an ICMP message quotes.
 const ALL_HEADERS: u32 = 256;
-
-/// Instead of the length of segments: they are there already, each by itself behind one header for all. What is
-/// made linear of them is never taken apart again.
-const BY_FRAGMENTS: u32 = 0xffff;
 
 /// The VLAN's number in a tag; 0 in one that only says how urgent a frame is.
 const VLAN: u32 = 0xfff;
@@ -111,7 +107,7 @@ impl Packet for XdpPacket<'_> {
         self.ctx.ingress_ifindex() as u32
     }
 
-    /// Drivers leave tags where they are, or are told to (ARCHITECTURE, "What a packet deserves").
+    /// A tag that the driver took out is not to be seen here (ARCHITECTURE, "What a packet deserves").
     #[inline(always)]
     fn is_tagged(&self) -> bool {
         false
@@ -313,12 +309,12 @@ impl Packet for SkbPacket<'_> {
         let (at, flags) = match l4 {
             L4::Tcp => {
                 let tcp = self.header_mut::<Tcp>(offset).ok_or(DropReason::Unwritable)?;
-                tcp.set_ports(change.source, change.destination);
+                tcp.ports_mut().set(change.source, change.destination);
                 (offset + Tcp::CHECKSUM_AT, 0)
             }
             L4::Udp => {
                 let udp = self.header_mut::<Udp>(offset).ok_or(DropReason::Unwritable)?;
-                udp.set_ports(change.source, change.destination);
+                udp.ports_mut().set(change.source, change.destination);
                 (offset + Udp::CHECKSUM_AT, u64::from(BPF_F_MARK_MANGLED_0))
             }
             L4::Other => return Ok(()),

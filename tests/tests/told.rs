@@ -19,6 +19,7 @@ use lb_tests::{
     patience::patient,
     traffic::{Protocol, Session, ping, request},
 };
+use socket2::SockRef;
 
 /// Both families and both protocols, from a pod by the cluster address and from the outside by the node port.
 fn each(
@@ -115,6 +116,8 @@ fn a_client_that_only_listens_learns_with_the_answer_that_its_endpoint_was_remov
         let address = cast::pod(endpoint.0, endpoint.1).socket(family, 8080);
         let listener =
             bed.cluster.pod(endpoint.0, endpoint.1).run(|| TcpListener::bind(address))??;
+        // Also for who is to be accepted.
+        SockRef::from(&listener).set_read_timeout(Some(patient(SOON)))?;
         let target = cluster_ip(family);
         let mut client = bed.cluster.pod(1, 3).run(|| TcpStream::connect(target))??;
         client.set_read_timeout(Some(patient(SOON)))?;

@@ -103,8 +103,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         return Ok(Fate::pass(PassReason::NotOurs));
     };
     let whole = Parsed::of(outer);
-    let Some(fate) =
-        way_out::way_out(packet, tables, hook, &whole, flow, now, false, false, interface)?
+    let Some(fate) = way_out::way_out(packet, tables, hook, &whole, flow, now, false, interface)?
     else {
         return Ok(Fate::pass(PassReason::Declined));
     };

@@ -7,9 +7,9 @@
 //!
 //! It has stages, because hits must be short and everything together is long. [`first`] is the upper
 //! line for established flows and ordinary headers. What it can't decide goes to [`whole`], which is
-//! all of the above; ICMP errors
-//! are for [`errors`]; what is dropped and deserves an answer goes to [`answer`]. In the kernel each is a
-//! program, and the next one is reached by a tail call; [`run`] goes through them in one call.
+//! the upper line for all, and from there to [`open`], which begins; what a socket of this node sends goes on at
+//! [`Hook::HostOut`]; ICMP is for [`errors`]; what is dropped and deserves an answer goes to [`answer`].
+//! In the kernel each is a program, and the next one is reached by a tail call; [`run`] goes through them in one call.
 //!
 //! The files are named after the steps. Everything here is generic over the [`Packet`] and the
 //! [`Tables`]. Nothing here knows what a verdict means to XDP or TC.
@@ -185,7 +185,7 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     match tables.find_established(&key) {
         Some(flow) if flow::simply_goes(tables, &parsed, flow) => {
-            match carry_out(packet, tables, hook, now, &parsed, &key, flow, false, interface) {
+            match carry_out(packet, tables, hook, now, &parsed, &key, flow, interface) {
                 // Perhaps half of it is written.
                 Err(DropReason::Unwritable) => Err(DropReason::Unwritable),
                 // The next stage finds the same, and has the room to tell it.
@@ -259,7 +259,7 @@ fn follow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         return Ok(Fate::pass(PassReason::Declined));
     };
     parse::remember_first(tables, hook, now, parsed);
-    let fate = carry_out(packet, tables, hook, now, parsed, key, flow, false, interface)?;
+    let fate = carry_out(packet, tables, hook, now, parsed, key, flow, interface)?;
     if P::COMPLETE && farewell {
         flow.note_told();
         packet.change_tcp_flags(parsed.l4_at, TcpFlags(TcpFlags::RST | TcpFlags::ACK))?;
@@ -340,7 +340,7 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             affinity::remember(tables, now, client, &choice);
             parse::remember_first(tables, hook, now, parsed);
             *has_begun = true;
-            carry_out(packet, tables, hook, now, parsed, key, flow, true, interface)
+            carry_out(packet, tables, hook, now, parsed, key, flow, interface)
         }
         Some(Begun::Elsewhere) => Ok(Fate::LaterWhole),
         None => Ok(Fate::pass(PassReason::Declined)),
@@ -372,12 +372,10 @@ fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     parsed: &Parsed<A>,
     key: &FlowKey<A>,
     flow: FlowRef<A>,
-    is_fresh: bool,
     interface: &mut Interface,
 ) -> Result<Fate, DropReason> {
     let due = now.wrapping_sub(flow.last_seen()) >= tables.touch_interval();
-    let Some(fate) =
-        way_out::way_out(packet, tables, hook, parsed, flow, now, due, is_fresh, interface)?
+    let Some(fate) = way_out::way_out(packet, tables, hook, parsed, flow, now, due, interface)?
     else {
         return Ok(Fate::pass(PassReason::Declined));
     };

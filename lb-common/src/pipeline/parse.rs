@@ -7,7 +7,7 @@ use super::{
 use crate::{
     addr::Port,
     hook::Hook,
-    packet::{Packet, Settled},
+    packet::{BY_FRAGMENTS, Packet, Settled},
     tables::{FragmentKey, Fragmented},
     verdict::PassReason,
     wire::{Chunk, L4, Protocol, Sctp, Tcp, TcpFlags, U32, Udp},
@@ -230,8 +230,8 @@ fn read_transport<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Parsed<
     match parsed.l4 {
         L4::Tcp => {
             let tcp = packet.header::<Tcp>(parsed.l4_at).ok_or(CUT_SHORT)?;
-            parsed.source_port = tcp.source();
-            parsed.destination_port = tcp.destination();
+            parsed.source_port = tcp.ports().source();
+            parsed.destination_port = tcp.ports().destination();
             parsed.flags = tcp.flags();
             parsed.sequence = tcp.sequence();
             parsed.acknowledgment = tcp.acknowledgment();
@@ -242,8 +242,8 @@ fn read_transport<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Parsed<
         }
         L4::Udp => {
             let udp = packet.header::<Udp>(parsed.l4_at).ok_or(CUT_SHORT)?;
-            parsed.source_port = udp.source();
-            parsed.destination_port = udp.destination();
+            parsed.source_port = udp.ports().source();
+            parsed.destination_port = udp.ports().destination();
             if (parsed.l4_len as usize) < size_of::<Udp>() {
                 return Err(CUT_SHORT);
             }
@@ -254,8 +254,8 @@ fn read_transport<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Parsed<
             if (parsed.l4_len as usize) < Sctp::LEN + Chunk::LEN {
                 return Err(CUT_SHORT);
             }
-            parsed.source_port = sctp.source();
-            parsed.destination_port = sctp.destination();
+            parsed.source_port = sctp.ports().source();
+            parsed.destination_port = sctp.ports().destination();
             parsed.acknowledgment = sctp.tag();
             parsed.l4_header_len = SCTP_LEN;
             let chunk_at = parsed.l4_at + Sctp::LEN;
@@ -267,8 +267,10 @@ fn read_transport<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Parsed<
                         parsed.sequence = u32::from_be(tag.get()).wrapping_sub(1);
                     }
                 }
-                // Several packets of data that go together: behind their one header each lies by itself.
-                None if packet.segment_payload() != 0 => parsed.flags = TcpFlags(TcpFlags::ACK),
+                // Data, of which nothing is linear but the common header.
+                None if packet.segment_payload() == BY_FRAGMENTS => {
+                    parsed.flags = TcpFlags(TcpFlags::ACK)
+                }
                 None => return Err(CUT_SHORT),
             }
         }

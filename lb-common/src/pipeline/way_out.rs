@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     hook::Hook,
-    packet::Packet,
+    packet::{BY_FRAGMENTS, Packet},
     tables::{Device, Egress, Emit, Neighbour},
     verdict::DropReason,
 };
@@ -19,7 +19,6 @@ use crate::{
 ///
 /// `due`: the flow's age is to be renewed. Then a neighbour that was not asked for lately is: the packet
 /// takes the kernel's neighbour table on its way, because nothing else would keep the entry alive.
-/// `is_fresh`: the packet has just begun the flow.
 #[inline(always)]
 #[expect(
     clippy::too_many_arguments,
@@ -33,7 +32,6 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     flow: FlowRef<A>,
     now: u32,
     due: bool,
-    is_fresh: bool,
     interface: &mut Interface,
 ) -> Result<Option<Fate>, DropReason> {
     if flow.emits(Emit::Stack) {
@@ -44,7 +42,7 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if of_pod && flow.emits(Emit::Switch) {
         return Ok(Some(switched(packet, tables, flow)));
     }
-    if hook != Hook::HostOut && !is_fresh && flow.emits(Emit::Inject) {
+    if hook != Hook::HostOut && flow.emits(Emit::Inject) {
         let ifindex = flow.egress().ifindex;
         if ifindex == packet.ifindex() {
             // It came in there.
@@ -163,9 +161,10 @@ fn refreshed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
 fn l3_len<A: Family, P: Packet>(packet: &P, parsed: &Parsed<A>) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "offsets of headers")]
     let (l3_at, l4_at) = (L3_AT as u32, parsed.l4_at as u32);
-    let segment = packet.segment_payload();
-    if segment == 0 {
-        return packet.len().wrapping_sub(l3_at);
+    match packet.segment_payload() {
+        0 => packet.len().wrapping_sub(l3_at),
+        // How long each is nobody says.
+        BY_FRAGMENTS => 0,
+        segment => l4_at - l3_at + parsed.l4_header_len + segment,
     }
-    l4_at - l3_at + parsed.l4_header_len + segment
 }

@@ -14,14 +14,14 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
-use super::{Header, TcpFlags, U16, U32};
+use super::{Header, Ports, TcpFlags, U16, U32};
 use crate::{addr::Port, crc32c};
 
 /// The common header.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sctp {
-    ports: [U16; 2],
+    ports: Ports,
     tag: U32,
     checksum: U32,
 }
@@ -62,16 +62,10 @@ impl Sctp {
     /// Length in bytes.
     pub const LEN: usize = 12;
 
-    /// Source port.
+    /// Source and destination port.
     #[inline(always)]
-    pub fn source(&self) -> Port {
-        Port::from_wire(self.ports[0].get())
-    }
-
-    /// Destination port.
-    #[inline(always)]
-    pub fn destination(&self) -> Port {
-        Port::from_wire(self.ports[1].get())
+    pub const fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// Verification tag.
@@ -92,8 +86,7 @@ impl Sctp {
     #[inline(always)]
     pub fn exchange_ports(&mut self, source: Port, destination: Port) -> u32 {
         let before = self.ports_word();
-        self.ports[0].set(source.to_wire());
-        self.ports[1].set(destination.to_wire());
+        self.ports.set(source, destination);
         if self.checksum() == 0 { 0 } else { before ^ self.ports_word() }
     }
 
@@ -114,8 +107,7 @@ impl Sctp {
         chunk: Chunk,
         has_checksum: bool,
     ) {
-        self.ports[0].set(source.to_wire());
-        self.ports[1].set(destination.to_wire());
+        self.ports.set(source, destination);
         self.tag.set(tag.to_be());
         self.checksum.set(0);
         if has_checksum {
@@ -130,7 +122,7 @@ impl Sctp {
     /// Both ports, their first byte the lowest.
     #[inline(always)]
     fn ports_word(&self) -> u32 {
-        let (first, second) = (self.ports[0].get(), self.ports[1].get());
+        let (first, second) = (self.ports.source().to_wire(), self.ports.destination().to_wire());
         u32::from(u16::from_le(first)) | u32::from(u16::from_le(second)) << 16
     }
 }

@@ -18,7 +18,7 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
-use super::{Header, U16, U32};
+use super::{Header, Ports, U16, U32};
 use crate::{
     addr::Port,
     checksum::{Delta, Sum},
@@ -28,7 +28,7 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Tcp {
-    ports: [U16; 2],
+    ports: Ports,
     sequence: U32,
     acknowledgment: U32,
     data_offset: u8,
@@ -81,23 +81,16 @@ impl Tcp {
     /// Where the checksum stands in the header, in bytes.
     pub const CHECKSUM_AT: usize = core::mem::offset_of!(Self, checksum);
 
-    /// Source port.
+    /// Source and destination port.
     #[inline(always)]
-    pub fn source(&self) -> Port {
-        Port::from_wire(self.ports[0].get())
+    pub const fn ports(&self) -> &Ports {
+        &self.ports
     }
 
-    /// Destination port.
+    /// The same, to be set; the checksum is the caller's.
     #[inline(always)]
-    pub fn destination(&self) -> Port {
-        Port::from_wire(self.ports[1].get())
-    }
-
-    /// Sets both ports; the checksum is the caller's.
-    #[inline(always)]
-    pub fn set_ports(&mut self, source: Port, destination: Port) {
-        self.ports[0].set(source.to_wire());
-        self.ports[1].set(destination.to_wire());
+    pub const fn ports_mut(&mut self) -> &mut Ports {
+        &mut self.ports
     }
 
     /// Sequence number.
@@ -143,7 +136,7 @@ impl Tcp {
         acknowledgment: u32,
         flags: TcpFlags,
     ) {
-        self.set_ports(source, destination);
+        self.ports.set(source, destination);
         self.sequence.set(sequence.to_be());
         self.acknowledgment.set(acknowledgment.to_be());
         self.data_offset = WORDS << 4;
@@ -156,8 +149,8 @@ impl Tcp {
     /// Sum of a header as `fill` writes it.
     #[inline(always)]
     pub fn sum(&self) -> Sum {
-        Sum::of_half(self.ports[0].get())
-            + Sum::of_half(self.ports[1].get())
+        Sum::of_half(self.ports.source().to_wire())
+            + Sum::of_half(self.ports.destination().to_wire())
             + Sum::of_word(self.sequence.get())
             + Sum::of_word(self.acknowledgment.get())
             + Sum::of_half(u16::from_ne_bytes([self.data_offset, self.flags]))

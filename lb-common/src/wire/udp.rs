@@ -10,14 +10,13 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
-use super::{Header, U16};
-use crate::addr::Port;
+use super::{Header, Ports, U16};
 
 /// The header.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Udp {
-    ports: [U16; 2],
+    ports: Ports,
     length: U16,
     checksum: U16,
 }
@@ -34,23 +33,16 @@ impl Udp {
     /// Where the checksum stands in the header, in bytes.
     pub const CHECKSUM_AT: usize = core::mem::offset_of!(Self, checksum);
 
-    /// Source port.
+    /// Source and destination port.
     #[inline(always)]
-    pub fn source(&self) -> Port {
-        Port::from_wire(self.ports[0].get())
+    pub const fn ports(&self) -> &Ports {
+        &self.ports
     }
 
-    /// Destination port.
+    /// The same, to be set; the checksum is the caller's.
     #[inline(always)]
-    pub fn destination(&self) -> Port {
-        Port::from_wire(self.ports[1].get())
-    }
-
-    /// Sets both ports; the checksum is the caller's.
-    #[inline(always)]
-    pub fn set_ports(&mut self, source: Port, destination: Port) {
-        self.ports[0].set(source.to_wire());
-        self.ports[1].set(destination.to_wire());
+    pub const fn ports_mut(&mut self) -> &mut Ports {
+        &mut self.ports
     }
 
     /// Checksum as it lies in memory; 0 means that there is none.

@@ -1,6 +1,7 @@
 //! Headers that are out of the ordinary, and fragments: translated like the others, by TC.
 
 use lb_common::{
+    packet::BY_FRAGMENTS,
     tables::{AddressOwner, Fragmented},
     verdict::{DropReason, Event, PassReason, Verdict},
     wire::L4,
@@ -12,8 +13,8 @@ use lb_tests::{
 
 use crate::{
     traffic::{
-        POD_IN, POD_OUT, UPLINK_IN, UPLINK_OUT, XDP, between, each, each_but_sctp, reply, request,
-        tuple,
+        At, POD_IN, POD_OUT, UPLINK_IN, UPLINK_OUT, XDP, between, each, each_but_sctp, reply,
+        request, tuple,
     },
     world::{Front, LOCAL, POD, REMOTE, UPLINK, World},
 };
@@ -82,6 +83,26 @@ fn fragments(packet: &Packet) -> [Packet; 3] {
         content(2).fragment(9, true, 0x7777),
         content(3).fragment(17, false, 0x7777),
     ]
+}
+
+/// Of packets that a socket sent as one only the common header is to be seen.
+#[test]
+fn packets_of_sctp_that_go_together_follow_their_flow_whatever_their_length() {
+    for family in Family::BOTH {
+        for backend in [LOCAL, REMOTE] {
+            let world = World::new(&[backend]);
+            let first = request(family, L4::Sctp, OUTSIDE, Front::Node);
+            let (source, destination) = world.send(UPLINK_IN, &first).tuple();
+            let data = first.sctp(0).tags(7, 0).payload(&[9; 4_000]).sctp_without_checksum();
+            let header = 14 + if family == Family::V4 { 20 } else { 40 } + 12;
+            let at = At { segment_payload: BY_FRAGMENTS, ..UPLINK_IN };
+            let sent = world.send_frame(at, data.build()[..header].to_vec());
+            assert!(matches!(sent.outcome, Ok(Verdict::Stack | Verdict::Transmit(_))), "{sent:?}");
+            assert_eq!(sent.tuple(), (source, destination));
+            // Also where all of it lies there.
+            assert_eq!(world.send(at, &data).tuple(), (source, destination));
+        }
+    }
 }
 
 #[test]

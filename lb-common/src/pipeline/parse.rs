@@ -269,7 +269,7 @@ fn read_transport<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Result<Parsed<
                 }
                 // Data, of which nothing is linear but the common header.
                 None if packet.segment_payload() == BY_FRAGMENTS => {
-                    parsed.flags = TcpFlags(TcpFlags::ACK)
+                    parsed.flags = TcpFlags(TcpFlags::ACK);
                 }
                 None => return Err(CUT_SHORT),
             }

@@ -184,7 +184,7 @@ fn write<A: Family, P: Packet>(
         outer.source.sum() + outer.destination.sum(),
         source.sum() + destination.sum(),
     );
-    let forwarded = !matches!(fate, Fate::Stack | Fate::Switch | Fate::Inject);
+    let forwarded = !matches!(fate, Fate::STACK | Fate::SWITCH | Fate::INJECT);
     A::write(packet, IpChange { source, destination, delta: outside, forwarded })?;
     // IPv4's own checksum makes up for its addresses; IPv6 has none, and counts the outer ones too.
     let all = if A::ICMP_HAS_PSEUDO_HEADER { inside.and(addresses).and(outside) } else { inside };

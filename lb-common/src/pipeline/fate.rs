@@ -8,40 +8,42 @@
 //! prohibited", on every kernel. Hence a fate is one number, always defined, and the interface is kept apart, and in
 //! memory: [`Interface`].
 
-use crate::verdict::{PassReason, Stage, Verdict};
+use crate::{
+    packet::{Packet, Settled},
+    verdict::{PassReason, Stage, Verdict},
+};
 
 /// A [`Verdict`] without the interface.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Fate {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fate(u32);
+
+impl Fate {
     /// Untouched, to whoever comes next; see [`PassReason`].
-    PassNotIp = 0,
+    pub const PASS_NOT_IP: Self = Self(PassReason::NotIp as u32);
     /// See there.
-    PassNotOurs = 1,
+    pub const PASS_NOT_OURS: Self = Self(PassReason::NotOurs as u32);
     /// See there.
-    PassFragment = 2,
+    pub const PASS_FRAGMENT: Self = Self(PassReason::Fragment as u32);
     /// See there.
-    PassProtocol = 3,
-    /// See there.
-    PassDeclined = 4,
+    pub const PASS_PROTOCOL: Self = Self(PassReason::Protocol as u32);
     /// Translated, to the kernel's stack.
-    Stack = 16,
+    pub const STACK: Self = Self(Verdict::Stack.counter());
     /// Translated and addressed, out of the [`Interface`].
-    Transmit = 17,
+    pub const TRANSMIT: Self = Self(Verdict::Transmit(0).counter());
     /// Translated, out of the [`Interface`]; the kernel finds the neighbour.
-    Resolve = 18,
+    pub const RESOLVE: Self = Self(Verdict::Resolve(0).counter());
     /// Translated and addressed, to the bridge that it came in by.
-    Switch = 23,
+    pub const SWITCH: Self = Self(Verdict::Switch.counter());
     /// Translated and addressed, as if it had come in over the [`Interface`].
-    Inject = 53,
+    pub const INJECT: Self = Self(Verdict::Inject(0).counter());
     /// To be gone on with by another [`Stage`].
-    LaterWhole = 64,
+    pub const LATER_WHOLE: Self = Self(64);
     /// The same.
-    LaterErrors = 65,
+    pub const LATER_ERRORS: Self = Self(65);
     /// The same.
-    LaterBegin = 66,
+    pub const LATER_BEGIN: Self = Self(66);
     /// The same.
-    LaterHost = 67,
+    pub const LATER_HOST: Self = Self(67);
 }
 
 /// Index of the interface that a packet leaves by.
@@ -72,23 +74,26 @@ impl Fate {
     /// Left untouched for a reason.
     #[inline(always)]
     pub const fn pass(reason: PassReason) -> Self {
-        match reason {
-            PassReason::NotIp => Self::PassNotIp,
-            PassReason::NotOurs => Self::PassNotOurs,
-            PassReason::Fragment => Self::PassFragment,
-            PassReason::Protocol => Self::PassProtocol,
-            PassReason::Declined => Self::PassDeclined,
-        }
+        Self(reason as u32)
+    }
+
+    /// The same fate, with what its packet's interface is, as if all had come about in one way; see
+    /// [`Packet::settle`]. Not where every nanosecond counts.
+    #[inline(always)]
+    pub fn settled<P: Packet>(self, packet: &P, interface: &mut Interface) -> Self {
+        let Settled(fate, ifindex, _) = packet.settle(Settled(self.0, interface.get(), 0));
+        interface.set(ifindex);
+        Self(fate)
     }
 
     /// The stage that goes on with it, if one does.
     #[inline(always)]
     pub const fn stage(self) -> Option<Stage> {
         match self {
-            Self::LaterWhole => Some(Stage::Whole),
-            Self::LaterErrors => Some(Stage::Errors),
-            Self::LaterBegin => Some(Stage::Begin),
-            Self::LaterHost => Some(Stage::Host),
+            Self::LATER_WHOLE => Some(Stage::Whole),
+            Self::LATER_ERRORS => Some(Stage::Errors),
+            Self::LATER_BEGIN => Some(Stage::Begin),
+            Self::LATER_HOST => Some(Stage::Host),
             _ => None,
         }
     }
@@ -96,27 +101,28 @@ impl Fate {
     /// The counter of this outcome.
     #[inline(always)]
     pub const fn counter(self) -> u32 {
-        self as u32
+        self.0
     }
 
     /// The verdict. Only to be made when nothing follows but carrying it out.
     #[inline(always)]
     pub fn verdict(self, interface: &Interface) -> Verdict {
         match self {
-            Self::PassNotIp => Verdict::Pass(PassReason::NotIp),
-            Self::PassNotOurs => Verdict::Pass(PassReason::NotOurs),
-            Self::PassFragment => Verdict::Pass(PassReason::Fragment),
-            Self::PassProtocol => Verdict::Pass(PassReason::Protocol),
-            Self::PassDeclined => Verdict::Pass(PassReason::Declined),
-            Self::Stack => Verdict::Stack,
-            Self::Switch => Verdict::Switch,
-            Self::Transmit => Verdict::Transmit(interface.get()),
-            Self::Resolve => Verdict::Resolve(interface.get()),
-            Self::Inject => Verdict::Inject(interface.get()),
-            Self::LaterWhole => Verdict::Later(Stage::Whole),
-            Self::LaterErrors => Verdict::Later(Stage::Errors),
-            Self::LaterBegin => Verdict::Later(Stage::Begin),
-            Self::LaterHost => Verdict::Later(Stage::Host),
+            Self::PASS_NOT_IP => Verdict::Pass(PassReason::NotIp),
+            Self::PASS_NOT_OURS => Verdict::Pass(PassReason::NotOurs),
+            Self::PASS_FRAGMENT => Verdict::Pass(PassReason::Fragment),
+            Self::PASS_PROTOCOL => Verdict::Pass(PassReason::Protocol),
+            Self::STACK => Verdict::Stack,
+            Self::SWITCH => Verdict::Switch,
+            Self::TRANSMIT => Verdict::Transmit(interface.get()),
+            Self::RESOLVE => Verdict::Resolve(interface.get()),
+            Self::INJECT => Verdict::Inject(interface.get()),
+            Self::LATER_WHOLE => Verdict::Later(Stage::Whole),
+            Self::LATER_ERRORS => Verdict::Later(Stage::Errors),
+            Self::LATER_BEGIN => Verdict::Later(Stage::Begin),
+            Self::LATER_HOST => Verdict::Later(Stage::Host),
+            // There is no other.
+            _ => Verdict::Pass(PassReason::Declined),
         }
     }
 }
@@ -128,16 +134,16 @@ mod tests {
     #[test]
     fn a_fate_is_counted_like_its_verdict() {
         for fate in [
-            Fate::PassNotIp,
-            Fate::PassNotOurs,
-            Fate::PassFragment,
-            Fate::PassProtocol,
-            Fate::PassDeclined,
-            Fate::Stack,
-            Fate::Switch,
-            Fate::Transmit,
-            Fate::Resolve,
-            Fate::Inject,
+            Fate::PASS_NOT_IP,
+            Fate::PASS_NOT_OURS,
+            Fate::PASS_FRAGMENT,
+            Fate::PASS_PROTOCOL,
+            Fate::pass(PassReason::Declined),
+            Fate::STACK,
+            Fate::SWITCH,
+            Fate::TRANSMIT,
+            Fate::RESOLVE,
+            Fate::INJECT,
         ] {
             assert_eq!(fate.counter(), fate.verdict(&Interface::none()).counter());
             assert!(fate.stage().is_none());

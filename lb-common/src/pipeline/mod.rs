@@ -171,8 +171,8 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let parsed: Parsed<A> = match parse::ordinary(packet) {
         Ok(parsed) => parsed,
         Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
-        Err(Unparsed::Odd) if P::COMPLETE => return Ok(Fate::LaterWhole),
-        Err(Unparsed::Icmp) if P::COMPLETE => return Ok(Fate::LaterErrors),
+        Err(Unparsed::Odd) if P::COMPLETE => return Ok(Fate::LATER_WHOLE),
+        Err(Unparsed::Icmp) if P::COMPLETE => return Ok(Fate::LATER_ERRORS),
         Err(Unparsed::Odd | Unparsed::Icmp | Unparsed::Alone) => {
             return Ok(Fate::pass(PassReason::Declined));
         }
@@ -180,20 +180,22 @@ fn hit<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if !ours::may_be_ours(tables, hook, &parsed) {
         let owned = ours::may_be_owned(tables, hook, &parsed);
         let otherwise = ours::pass(packet, tables, hook, &parsed);
-        return Ok(if owned { Fate::LaterWhole } else { otherwise });
+        return Ok(if owned { Fate::LATER_WHOLE } else { otherwise });
     }
     let key = FlowKey::new(hook, parsed.l4, parsed.source(), parsed.destination());
     match tables.find_established(&key) {
         Some(flow) if flow::simply_goes(tables, &parsed, flow) => {
-            match carry_out(packet, tables, hook, now, &parsed, &key, flow, interface) {
+            match carry_out::<false, A, P, T>(
+                packet, tables, hook, now, &parsed, &key, flow, interface,
+            ) {
                 // Perhaps half of it is written.
                 Err(DropReason::Unwritable) => Err(DropReason::Unwritable),
                 // The next stage finds the same, and has the room to tell it.
-                Err(_) => Ok(Fate::LaterWhole),
+                Err(_) => Ok(Fate::LATER_WHOLE),
                 fate => fate,
             }
         }
-        _ => Ok(Fate::LaterWhole),
+        _ => Ok(Fate::LATER_WHOLE),
     }
 }
 
@@ -211,7 +213,7 @@ fn translate<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Err(Unparsed::Pass(reason)) => return Ok(Fate::pass(reason)),
         // Of a packet of this node's own the first fragment was seen as a client's.
         Err(Unparsed::Alone) if hook == Hook::UplinkOut && packet.is_own() => {
-            return Ok(Fate::LaterHost);
+            return Ok(Fate::LATER_HOST);
         }
         Err(Unparsed::Alone) => return ours::leave_fragment::<A, P, T>(packet, tables, hook),
         Err(Unparsed::Odd | Unparsed::Icmp) => {
@@ -253,13 +255,13 @@ fn follow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         if tables.frontend(&frontend).is_none() {
             return ours::leave(packet, tables, hook, parsed);
         }
-        return Ok(Fate::LaterBegin);
+        return Ok(Fate::LATER_BEGIN);
     }
     let Some(flow) = found else {
         return Ok(Fate::pass(PassReason::Declined));
     };
     parse::remember_first(tables, hook, now, parsed);
-    let fate = carry_out(packet, tables, hook, now, parsed, key, flow, interface)?;
+    let fate = carry_out::<true, A, P, T>(packet, tables, hook, now, parsed, key, flow, interface)?;
     if P::COMPLETE && farewell {
         flow.note_told();
         packet.change_tcp_flags(parsed.l4_at, TcpFlags(TcpFlags::RST | TcpFlags::ACK))?;
@@ -308,7 +310,7 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let judgement = flow::find(tables, hook, parsed, now, key, &mut found)?;
     let before = match (judgement, found) {
         // Another CPU has begun it meanwhile.
-        (Judgement::Goes | Judgement::Farewell, _) => return Ok(Fate::LaterWhole),
+        (Judgement::Goes | Judgement::Farewell, _) => return Ok(Fate::LATER_WHOLE),
         (Judgement::Unanswered, Some(flow)) => {
             Before { backend: flow.backend(), attempt: flow.packets() + 1 }
         }
@@ -323,7 +325,7 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             if let Some(flow) = found {
                 flow.give_up_trying();
             }
-            return Ok(Fate::LaterWhole);
+            return Ok(Fate::LATER_WHOLE);
         }
         tables.count_unanswered(before.backend.id);
         tables.count(Event::AnotherTried as u32);
@@ -340,9 +342,9 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
             affinity::remember(tables, now, client, &choice);
             parse::remember_first(tables, hook, now, parsed);
             *has_begun = true;
-            carry_out(packet, tables, hook, now, parsed, key, flow, interface)
+            carry_out::<true, A, P, T>(packet, tables, hook, now, parsed, key, flow, interface)
         }
-        Some(Begun::Elsewhere) => Ok(Fate::LaterWhole),
+        Some(Begun::Elsewhere) => Ok(Fate::LATER_WHOLE),
         None => Ok(Fate::pass(PassReason::Declined)),
     }
 }
@@ -358,13 +360,14 @@ fn parse<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if P::COMPLETE { parse::whole(packet, tables, hook, now) } else { parse::ordinary(packet) }
 }
 
-/// Does to a packet what its flow says.
+/// Does to a packet what its flow says. `LATER`: in a later stage than the first, where there is time to
+/// spare the verifier work.
 #[inline(always)]
 #[expect(
     clippy::too_many_arguments,
     reason = "a step of one function; bundled, they would be memory"
 )]
-fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+fn carry_out<const LATER: bool, A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     packet: &mut P,
     tables: &T,
     hook: Hook,
@@ -382,6 +385,7 @@ fn carry_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     if due {
         flow.touch(now);
     }
+    let fate = if LATER { fate.settled(packet, interface) } else { fate };
     tables.count_packet(flow.backend().id, packet.len());
     rewrite::rewrite(packet, hook, parsed, flow, fate)?;
     // Last, because a flow that graduates leaves the entry that the handle points to. What was said is

@@ -31,9 +31,9 @@ pub fn pass<A: Copy, P: Packet, T: Tables>(
 ) -> Fate {
     let (_, destination) = parsed.destination();
     if hook == Hook::UplinkOut && packet.is_own() && tables.has_frontend_port(destination) {
-        return Fate::LaterHost;
+        return Fate::LATER_HOST;
     }
-    Fate::PassNotOurs
+    Fate::PASS_NOT_OURS
 }
 
 /// Whether a client's packet may go to a Service's address, or to one that is kept for Services.
@@ -84,12 +84,12 @@ pub fn leave_fragment<A: Family, P: Packet, T: ServiceTables<A>>(
     hook: Hook,
 ) -> Result<Fate, DropReason> {
     let Some((_, address)) = A::addresses(packet) else {
-        return Ok(Fate::PassNotIp);
+        return Ok(Fate::PASS_NOT_IP);
     };
     if hook.faces_clients() && tables.may_be_owned(address) && is_services(tables.owner(address)) {
         return Err(DropReason::FragmentAlone);
     }
-    Ok(Fate::PassFragment)
+    Ok(Fate::PASS_FRAGMENT)
 }
 
 /// Whether this is the number of a Service as an address's owner.

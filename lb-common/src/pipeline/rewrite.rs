@@ -31,7 +31,7 @@ pub fn rewrite<A: Family, P: Packet>(
             source: flow.source(),
             destination: flow.destination(),
             delta: address_delta,
-            forwarded: !matches!(fate, Fate::Stack | Fate::Switch | Fate::Inject),
+            forwarded: !matches!(fate, Fate::STACK | Fate::SWITCH | Fate::INJECT),
         },
     )?;
     if parsed.part == Part::LATER {
@@ -59,7 +59,7 @@ pub fn link<A: Family, P: Packet>(
     fate: Fate,
 ) -> Result<(), DropReason> {
     let ethernet = match fate {
-        Fate::Transmit | Fate::Switch | Fate::Inject => {
+        Fate::TRANSMIT | Fate::SWITCH | Fate::INJECT => {
             packet.header_mut::<Ethernet>(0).ok_or(DropReason::Unwritable)?
         }
         _ => return Ok(()),
@@ -67,7 +67,7 @@ pub fn link<A: Family, P: Packet>(
     let (old, new) = (ethernet.macs(), flow.egress().macs);
     ethernet.set_macs(match fate {
         // Who sent it, a bridge knows by its port.
-        Fate::Switch => old.with_destination_of(new),
+        Fate::SWITCH => old.with_destination_of(new),
         _ if hook == Hook::WorkloadIn && flow.emits(Emit::Turn) => old.swapped(),
         _ => new,
     });

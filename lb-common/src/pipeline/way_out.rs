@@ -35,7 +35,7 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     interface: &mut Interface,
 ) -> Result<Option<Fate>, DropReason> {
     if flow.emits(Emit::Stack) {
-        return Ok(Some(Fate::Stack));
+        return Ok(Some(Fate::STACK));
     }
     // Only pods' own packets are switched or turned around; said for the compiler, as elsewhere.
     let of_pod = hook == Hook::WorkloadIn;
@@ -46,15 +46,15 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         let ifindex = flow.egress().ifindex;
         if ifindex == packet.ifindex() {
             // It came in there.
-            return Ok(Some(Fate::Stack));
+            return Ok(Some(Fate::STACK));
         }
         interface.set(ifindex);
-        return Ok(P::COMPLETE.then_some(Fate::Inject));
+        return Ok(P::COMPLETE.then_some(Fate::INJECT));
     }
     check_ttl(parsed)?;
     if of_pod && flow.emits(Emit::Turn) {
         interface.set(packet.ifindex());
-        return Ok(Some(Fate::Transmit));
+        return Ok(Some(Fate::TRANSMIT));
     }
     let mut egress = flow.egress();
     let stale = egress.epoch != tables.epoch() || (due && egress.flags & Egress::NEIGHBOUR == 0);
@@ -74,12 +74,12 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         flow.set_egress(egress);
     }
     if known && !asks {
-        return Ok(Some(Fate::Transmit));
+        return Ok(Some(Fate::TRANSMIT));
     }
     if known {
         tables.set_neighbour(neighbour.slot(), neighbour.asked(now));
     }
-    Ok(Some(Fate::Resolve))
+    Ok(Some(Fate::RESOLVE))
 }
 
 /// The fate of a packet that its bridge is to switch: while the endpoint's link-layer address is not known
@@ -96,11 +96,11 @@ fn switched<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         match refreshed(packet, tables, flow) {
             Ok(found) if found.ifindex == bridge => egress = found,
             // It is no neighbour on this bridge any more.
-            _ => return Fate::Stack,
+            _ => return Fate::STACK,
         }
         flow.set_egress(egress);
     }
-    if egress.flags & Egress::NEIGHBOUR == 0 { Fate::Stack } else { Fate::Switch }
+    if egress.flags & Egress::NEIGHBOUR == 0 { Fate::STACK } else { Fate::SWITCH }
 }
 
 /// Fails if the packet may not be forwarded any further.

@@ -4,6 +4,7 @@
 use crate::{
     addr::Port,
     checksum::Delta,
+    tables::Held,
     verdict::DropReason,
     wire::{Header, Icmp, L4, Sctp, Tcp, TcpFlags, Udp},
 };
@@ -68,6 +69,16 @@ pub trait Packet: Sized {
     /// Makes room for so many bytes in front of the frame; what is in it is not said. False: there is
     /// none. Only where packets are finished.
     fn grow(&mut self, bytes: u32) -> bool;
+
+    /// Copies the frame, with its length; false: there is not so much room. Only where packets are finished.
+    fn save(&self, held: &mut Held) -> bool;
+
+    /// Becomes the frame that was copied; false: it can't. Only where packets are finished.
+    fn restore(&mut self, held: &Held) -> bool;
+
+    /// A copy of the frame comes in once more where this one did, behind what waits there already; false: it
+    /// can't. Only where packets are finished, and come in.
+    fn come_in_again(&mut self) -> bool;
 
     /// Gives back what it is given. In the kernel it goes through memory of which the verifier knows
     /// nothing: it then doesn't follow each way on which the words came about to the program's end.

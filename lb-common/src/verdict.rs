@@ -21,6 +21,10 @@ pub enum Verdict {
     Resolve(u32),
     /// Translated and addressed, as if it had come in over the interface with this index.
     Inject(u32),
+    /// A fragment that waits for its packet's first one.
+    Held,
+    /// It comes in once more, and what waited for it behind it. No outcome: nothing is counted.
+    Again,
     /// Not translated: made into an answer to its sender, back to where it came from.
     Answer(Answer),
     /// To be gone on with by another stage. No outcome: nothing is counted.
@@ -59,6 +63,10 @@ pub enum Stage {
     Sctp = 4,
     /// The whole way of what a socket of this node sends: from here on at [`Hook::HostOut`].
     Host = 5,
+    /// The holding of a fragment that came before its packet's first one.
+    Hold = 6,
+    /// The release of those that waited for this one.
+    Release = 7,
 }
 
 /// How many hooks there are.
@@ -68,7 +76,7 @@ const _: () = assert!(Hook::ALL.len() == HOOKS as usize);
 
 impl Stage {
     /// How many places there are for their programs.
-    pub const PLACES: u32 = 6 * HOOKS;
+    pub const PLACES: u32 = 8 * HOOKS;
 
     /// The place of its program for a hook.
     #[inline(always)]
@@ -121,7 +129,7 @@ pub enum DropReason {
     Unwritable = 42,
     /// The program of the next stage is not there.
     NoStage = 43,
-    /// A fragment to a Service whose first fragment was not seen.
+    /// A fragment to a Service whose first fragment was not seen, and that could not be held.
     FragmentAlone = 44,
     /// The service has endpoints, but its traffic policy leaves none on this node.
     NoLocalBackend = 48,
@@ -195,6 +203,8 @@ pub enum Event {
     ClientTold = 52,
     /// What was to be told of a packet found no room in the ring buffer.
     EventsLost = 54,
+    /// A fragment that waited for its packet's first one came in once more behind it.
+    FragmentReleased = 56,
 }
 
 impl Verdict {
@@ -209,8 +219,9 @@ impl Verdict {
             Self::Resolve(_) => 18,
             Self::Inject(_) => 53,
             Self::Answer(answer) => answer as u32,
+            Self::Held => 55,
             // Counted by nobody.
-            Self::Later(_) => COUNTERS,
+            Self::Again | Self::Later(_) => COUNTERS,
         }
     }
 

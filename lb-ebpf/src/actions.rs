@@ -26,9 +26,14 @@ pub fn xdp(ctx: &XdpContext, outcome: Result<Verdict, DropReason>) -> u32 {
         Ok(Verdict::Transmit(ifindex)) => (unsafe { bpf_redirect(ifindex, 0) }) as u32,
         // The pipeline gives these only to packets that can finish everything, or carries them out before;
         // if one were here, it would show up in the kernel's own exception counters.
-        Ok(Verdict::Resolve(_) | Verdict::Inject(_) | Verdict::Answer(_) | Verdict::Later(_)) => {
-            xdp_action::XDP_ABORTED
-        }
+        Ok(
+            Verdict::Resolve(_)
+            | Verdict::Inject(_)
+            | Verdict::Answer(_)
+            | Verdict::Held
+            | Verdict::Again
+            | Verdict::Later(_),
+        ) => xdp_action::XDP_ABORTED,
         Err(_) => xdp_action::XDP_DROP,
     }
 }
@@ -56,7 +61,7 @@ pub fn classifier(packet: &SkbPacket<'_>, hook: Hook, outcome: Result<Verdict, D
             // SAFETY: takes numbers only. Answers with the action.
             (unsafe { bpf_redirect(packet.ifindex(), flags) }) as i32
         }
-        // Where a next stage is meant there was none.
-        Ok(Verdict::Later(_)) | Err(_) => TC_ACT_SHOT,
+        // What goes on is a copy of it. Where a next stage is meant there was none.
+        Ok(Verdict::Held | Verdict::Again | Verdict::Later(_)) | Err(_) => TC_ACT_SHOT,
     }
 }

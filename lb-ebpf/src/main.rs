@@ -183,6 +183,30 @@ fn lb_errors(ctx: TcContext) -> i32 {
     actions::classifier(&packet, hook, outcome)
 }
 
+/// Holds a fragment that came before its packet's first one, for all hooks.
+#[classifier]
+#[inline(always)]
+fn lb_hold(ctx: TcContext) -> i32 {
+    let mut packet = SkbPacket::with_all_headers(&ctx);
+    let Some(hook) = Hook::from_role(packet.noted(Note::Hook) as u8) else {
+        return actions::classifier(&packet, Hook::UplinkIn, Err(DropReason::NoStage));
+    };
+    let outcome = pipeline::hold(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
+    conclude(&ctx, &packet, hook, outcome)
+}
+
+/// Lets those go that waited for this one, for all hooks.
+#[classifier]
+#[inline(always)]
+fn lb_release(ctx: TcContext) -> i32 {
+    let mut packet = SkbPacket::with_all_headers(&ctx);
+    let Some(hook) = Hook::from_role(packet.noted(Note::Hook) as u8) else {
+        return actions::classifier(&packet, Hook::UplinkIn, Err(DropReason::NoStage));
+    };
+    let outcome = pipeline::release(&mut packet, &Kernel::at(ctx.as_ptr()), hook, now());
+    actions::classifier(&packet, hook, outcome)
+}
+
 /// The last stage at TC: answers to the senders of what is dropped.
 #[classifier]
 #[inline(always)]

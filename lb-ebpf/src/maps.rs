@@ -11,8 +11,8 @@ use lb_common::{
     pipeline::Bucket,
     tables::{
         Account, AddressSet, AffinityKey, Backend, BackendRef, Config, Device, Draft, Endpoint,
-        EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Neighbour,
-        PortSet, Remembered, Sample, Service, Traffic,
+        EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey,
+        Neighbour, PortSet, Remembered, Sample, Service, Traffic,
     },
     verdict::{COUNTERS as COUNTER_COUNT, Stage},
 };
@@ -138,6 +138,14 @@ pub static FRAGMENTS_V4: LruHashMap<FragmentKey<Ipv4>, Fragmented> =
 #[map]
 pub static FRAGMENTS_V6: LruHashMap<FragmentKey<Ipv6>, Fragmented> =
     LruHashMap::with_max_entries(1, 0);
+
+/// Fragments that wait for their packet's first one, in both families.
+#[map]
+pub static HELD: LruHashMap<HeldKey, Held> = LruHashMap::with_max_entries(Held::ALL, 0);
+
+/// Room for one that is to be held.
+#[map]
+pub static HOLD: PerCpuArray<Held> = PerCpuArray::with_max_entries(1, 0);
 
 /// Room for an IPv4 flow that is being begun.
 #[map]

@@ -6,14 +6,18 @@
 use core::marker::PhantomData;
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
+    bindings::{
+        __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM,
+    },
     helpers::generated::{
-        bpf_l4_csum_replace, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data,
+        bpf_clone_redirect, bpf_l4_csum_replace, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
     },
     programs::{TcContext, XdpContext},
 };
 use lb_common::{
     packet::{BY_FRAGMENTS, L4Change, Packet, Settled, exchange_sctp_ports},
+    tables::Held,
     verdict::DropReason,
     wire::{EtherType, Header, L4, Sctp, Tcp, TcpFlags, Udp},
 };
@@ -125,6 +129,21 @@ impl Packet for XdpPacket<'_> {
 
     #[inline(always)]
     fn grow(&mut self, _: u32) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn save(&self, _: &mut Held) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn restore(&mut self, _: &Held) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn come_in_again(&mut self) -> bool {
         false
     }
 
@@ -271,6 +290,39 @@ impl Packet for SkbPacket<'_> {
     fn grow(&mut self, bytes: u32) -> bool {
         // SAFETY: the program's own context; no references into the packet exist.
         unsafe { bpf_skb_change_head(self.skb, bytes, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn save(&self, held: &mut Held) -> bool {
+        let len = self.len();
+        if len == 0 || len > Held::LONGEST {
+            return false;
+        }
+        held.len = len;
+        let frame = (&raw mut held.frame).cast();
+        // SAFETY: the program's own context; room for `LONGEST` bytes and one more.
+        unsafe { bpf_skb_load_bytes(self.skb.cast(), 0, frame, len) == 0 }
+    }
+
+    #[inline(always)]
+    fn restore(&mut self, held: &Held) -> bool {
+        // SAFETY: a reference; volatile, so that the number that is compared is the one that is used.
+        let len = unsafe { (&raw const held.len).read_volatile() };
+        if len == 0 || len > Held::LONGEST {
+            return false;
+        }
+        let (frame, flags) = ((&raw const held.frame).cast(), u64::from(BPF_F_RECOMPUTE_CSUM));
+        // SAFETY: the program's own context; no references into the packet exist; `len` bytes of the frame.
+        unsafe {
+            bpf_skb_change_tail(self.skb, len, 0) == 0
+                && bpf_skb_store_bytes(self.skb, 0, frame, len, flags) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn come_in_again(&mut self) -> bool {
+        // SAFETY: the program's own context; no references into the packet exist.
+        unsafe { bpf_clone_redirect(self.skb, self.ifindex(), u64::from(BPF_F_INGRESS)) == 0 }
     }
 
     #[inline(always)]

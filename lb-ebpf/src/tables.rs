@@ -12,7 +12,7 @@ use lb_common::{
     pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
         AddressRange, AffinityKey, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented,
-        Frontend, FrontendKey, PortSet, Remembered, Sample, SnatPorts,
+        Frontend, FrontendKey, Held, HeldKey, PortSet, Remembered, Sample, SnatPorts,
     },
 };
 
@@ -21,8 +21,8 @@ use crate::{
     maps::{
         ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS, BACKENDS,
         CONFIG, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6, FRAGMENTS_V4, FRAGMENTS_V6,
-        FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, NEIGHBOURS, NEW_FLOWS_V4, NEW_FLOWS_V6,
-        RangeData, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
+        FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, HELD, HOLD, NEIGHBOURS, NEW_FLOWS_V4,
+        NEW_FLOWS_V6, RangeData, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
     },
     sockets,
 };
@@ -161,6 +161,26 @@ impl Tables for Kernel {
     #[inline(always)]
     fn count_unanswered(&self, backend: u32) {
         counted::unanswered(backend);
+    }
+
+    #[inline(always)]
+    fn room(&self) -> Option<NonNull<Held>> {
+        HOLD.get_ptr_mut(0).and_then(NonNull::new)
+    }
+
+    #[inline(always)]
+    fn hold(&self, key: &HeldKey, held: &Held) -> bool {
+        HELD.insert(key, held, u64::from(BPF_NOEXIST)).is_ok()
+    }
+
+    #[inline(always)]
+    fn held(&self, key: &HeldKey) -> Option<NonNull<Held>> {
+        HELD.get_ptr_mut(key).and_then(NonNull::new)
+    }
+
+    #[inline(always)]
+    fn release(&self, key: &HeldKey) -> bool {
+        HELD.remove(key).is_ok()
     }
 
     #[inline(always)]
@@ -327,6 +347,11 @@ impl<A: KernelFamily> FamilyTables<A> for Kernel {
     fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
         // Without an entry the others are left alone: what is to happen when there is no room.
         let _ = A::fragments().insert(key, first, u64::from(BPF_ANY));
+    }
+
+    #[inline(always)]
+    fn claim_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) -> bool {
+        A::fragments().insert(key, first, u64::from(BPF_NOEXIST)).is_ok()
     }
 
     #[inline(always)]

@@ -3,52 +3,26 @@
 
 mod common;
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
-
 use anyhow::{Context as _, Result, ensure};
 use common::{Bed, SOON};
 use lb_tests::{
     echo::{cluster_ip, node_port},
     lab::{
-        Cluster, Namespace,
+        Cluster,
         cast::{Family, NODE1, OUTSIDE},
     },
     packet::{Packet, flags},
     patience::connections,
-    traffic::{Protocol, Session, request},
+    traffic::{FrameSocket, Protocol, Session, request},
 };
-use nix::{
-    errno::Errno,
-    ifaddrs::getifaddrs,
-    sys::socket::{
-        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike as _, bind, send,
-        socket,
-    },
-};
-
 /// For so many packets of the flood there is one established connection.
 const FOR_EACH: u64 = 1_000;
 
 /// How many packets of the flood for each connection of the tests of many connections.
 const TIMES: u64 = 10;
 
-/// A socket for whole frames at an interface of the namespace.
-fn raw(namespace: &Namespace, interface: &str) -> Result<OwnedFd> {
-    let _inside = namespace.enter()?;
-    let socket =
-        socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
-    let address = getifaddrs()?
-        .filter(|one| one.interface_name == interface)
-        .filter_map(|one| one.address)
-        .find(|address| address.family() == Some(AddressFamily::Packet))
-        .and_then(|address| address.as_link_addr().copied())
-        .with_context(|| format!("{interface} has no link-layer address"))?;
-    bind(socket.as_raw_fd(), &address)?;
-    Ok(socket)
-}
-
 /// Sends SYNs to a node port, each from an address and a port of its own.
-fn flood(socket: &OwnedFd, packets: u64) -> Result<()> {
+fn flood(socket: &FrameSocket, packets: u64) -> Result<()> {
     let target = node_port(Family::V4);
     let mut frame = Packet::ipv4()
         .macs(OUTSIDE.mac, NODE1.mac)
@@ -62,9 +36,7 @@ fn flood(socket: &OwnedFd, packets: u64) -> Result<()> {
         let [_, high, middle, low] = u32::try_from(number % (1 << 17))?.to_be_bytes();
         frame[26..30].copy_from_slice(&[198, 18 + high, middle, low]);
         frame[34..36].copy_from_slice(&u16::try_from(1_024 + number / (1 << 17))?.to_be_bytes());
-        while let Err(error) = send(socket.as_raw_fd(), &frame, MsgFlags::empty()) {
-            ensure!(matches!(error, Errno::ENOBUFS | Errno::EINTR), "can't send: {error}");
-        }
+        socket.send(&frame).context("a packet of the flood")?;
     }
     Ok(())
 }
@@ -92,7 +64,7 @@ fn a_flood_of_syns_breaks_no_connection_and_hinders_no_new_one() -> Result<()> {
     }
     let begun = bed.lb.counter("flow_created")?;
 
-    let socket = raw(bed.cluster.outside(), "eth0")?;
+    let socket = FrameSocket::open(bed.cluster.outside(), "eth0")?;
     let quarter = packets / 4;
     for _ in 0..4 {
         flood(&socket, quarter)?;

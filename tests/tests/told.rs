@@ -4,7 +4,7 @@ mod common;
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -16,8 +16,9 @@ use lb_tests::{
         Cluster,
         cast::{self, Family},
     },
+    packet::Packet,
     patience::patient,
-    traffic::{Protocol, Session, ping, request},
+    traffic::{FrameSocket, Protocol, Session, ping, request},
 };
 use socket2::SockRef;
 
@@ -229,6 +230,80 @@ fn datagrams_that_come_in_fragments_arrive_whole() -> Result<()> {
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// The fragments of a UDP packet with this payload.
+fn fragments(packet: &Packet, payload: &[u8], id: u32) -> Vec<Vec<u8>> {
+    const EACH: usize = 1_440;
+    let whole = packet.clone().payload(payload).build();
+    let datagram = &whole[whole.len() - payload.len() - 8..];
+    let mut frames = Vec::new();
+    for (number, content) in datagram.chunks(EACH).enumerate() {
+        let more = EACH * (number + 1) < datagram.len();
+        let offset = u16::try_from(EACH / 8 * number).expect("a datagram is shorter");
+        if number > 0 {
+            frames.push(packet.clone().payload(content).fragment(offset, more, id).build());
+            continue;
+        }
+        let mut first = packet.clone().payload(&content[8..]).fragment(0, more, id).build();
+        // The header is the whole datagram's.
+        let header = first.len() - content.len();
+        first[header..header + 8].copy_from_slice(&datagram[..8]);
+        frames.push(first);
+    }
+    frames
+}
+
+/// Whatever order they come in: those that are there before the first one wait for it.
+#[test]
+fn fragments_to_a_service_may_come_in_any_order() -> Result<()> {
+    for backend in [(1, 1), (2, 1)] {
+        let bed = Bed::start(Cluster::start()?, &[backend], &[])?;
+        let (pod, outside) = (cast::pod(1, 3), cast::OUTSIDE);
+        for family in Family::BOTH {
+            let target = cluster_ip(family);
+            let route = format!("route add {} via {}", target.ip(), cast::NODE1.ip(family));
+            bed.cluster.outside().ip(&route)?;
+            for (namespace, host, next) in [
+                (bed.cluster.pod(1, 3), pod, cast::gateway_mac(1, 3)),
+                (bed.cluster.outside(), outside, cast::NODE1.mac),
+            ] {
+                let frames = FrameSocket::open(namespace, "eth0")?;
+                for (number, order) in (0..).zip([[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1]]) {
+                    let asked = || -> std::io::Result<String> {
+                        let client = {
+                            let _inside = namespace.enter().map_err(std::io::Error::other)?;
+                            UdpSocket::bind((host.ip(family), 0))?
+                        };
+                        client.set_read_timeout(Some(patient(SOON)))?;
+                        let from = client.local_addr()?;
+                        let packet = Packet::new(family)
+                            .macs(host.mac, next)
+                            .addresses(from.ip(), target.ip())
+                            .ports(from.port(), target.port())
+                            .udp();
+                        let all = fragments(&packet, &[b'x'; 4_000], 0x1234 + number);
+                        for which in order {
+                            frames.send(&all[which])?;
+                        }
+                        let mut answer = [0; 100];
+                        let length = client.recv(&mut answer)?;
+                        Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+                    };
+                    let answer = asked().with_context(|| {
+                        format!("{family:?}, {} to {backend:?}, order {number}", host.ip(family))
+                    })?;
+                    assert!(answer.starts_with(&name(backend)), "{answer}");
+                }
+            }
+        }
+        // Two, one and one of the three, from each of four clients.
+        for counter in ["fragment_held", "fragment_released"] {
+            assert_eq!(bed.lb.counter(counter)?, 16, "{counter}");
+        }
+        assert_eq!(bed.lb.counter("drop_fragment_alone")?, 0);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use core::{cell::Cell, iter};
 
 extern crate alloc;
 
-use crate::{packet::Packet, wire::Header};
+use crate::{packet::Packet, tables::Held, wire::Header};
 
 /// A frame in a vector, at a hook that can finish every packet (TC) or can't (XDP).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,13 +20,23 @@ pub struct HostPacket<const COMPLETE: bool> {
     pub own: bool,
     /// Whether the frame is of a VLAN, by a tag that is not in it.
     pub tagged: bool,
+    /// What came in once more, in this order.
+    pub again: Vec<Vec<u8>>,
     mtu: Cell<u32>,
 }
 
 impl<const COMPLETE: bool> HostPacket<COMPLETE> {
     /// A frame at an interface.
     pub fn new(frame: Vec<u8>, ifindex: u32) -> Self {
-        Self { frame, ifindex, segment_payload: 0, own: false, tagged: false, mtu: Cell::new(0) }
+        Self {
+            frame,
+            ifindex,
+            segment_payload: 0,
+            own: false,
+            tagged: false,
+            again: Vec::new(),
+            mtu: Cell::new(0),
+        }
     }
 }
 
@@ -73,6 +83,26 @@ impl<const COMPLETE: bool> Packet for HostPacket<COMPLETE> {
 
     fn grow(&mut self, bytes: u32) -> bool {
         self.frame.splice(0..0, iter::repeat_n(0, bytes as usize));
+        true
+    }
+
+    fn save(&self, held: &mut Held) -> bool {
+        let len = Packet::len(self);
+        if len > Held::LONGEST {
+            return false;
+        }
+        held.len = len;
+        held.frame[..self.frame.len()].copy_from_slice(&self.frame);
+        true
+    }
+
+    fn restore(&mut self, held: &Held) -> bool {
+        self.frame = held.frame[..held.len as usize].to_vec();
+        true
+    }
+
+    fn come_in_again(&mut self) -> bool {
+        self.again.push(self.frame.clone());
         true
     }
 

@@ -19,8 +19,8 @@ use crate::{
     pipeline::{Bucket, Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
         AffinityKey, Backend, BackendRef, Config, Device, Draft, Egress, Endpoint, EndpointKey,
-        Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered, Sample, Service,
-        SnatPorts, SourceRangeKey, Traffic,
+        Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey, Remembered,
+        Sample, Service, SnatPorts, SourceRangeKey, Traffic,
     },
 };
 
@@ -79,6 +79,8 @@ pub struct HostTables {
     traffic: RefCell<BTreeMap<u32, Traffic>>,
     told: RefCell<Vec<Sample>>,
     sample: Option<Box<UnsafeCell<Sample>>>,
+    room: Option<Box<UnsafeCell<Held>>>,
+    held: RefCell<BTreeMap<HeldKey, Box<UnsafeCell<Held>>>>,
     lookups: Cell<u32>,
 }
 
@@ -96,6 +98,7 @@ impl HostTables {
                 ..Config::default()
             },
             sample: Some(Box::default()),
+            room: Some(Box::new(UnsafeCell::new(bytemuck::Zeroable::zeroed()))),
             v4: FamilyState::new(),
             v6: FamilyState::new(),
             ..Self::default()
@@ -197,6 +200,13 @@ impl<A: HostFamily> FamilyTables<A> for HostTables {
 
     fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
         A::state(self).fragments.borrow_mut().insert(*key, *first);
+    }
+
+    fn claim_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) -> bool {
+        let mut fragments = A::state(self).fragments.borrow_mut();
+        let is_free = !fragments.contains_key(key);
+        fragments.entry(*key).or_insert(*first);
+        is_free
     }
 
     fn draft(&self) -> Option<NonNull<Draft<A>>> {
@@ -337,6 +347,25 @@ impl Tables for HostTables {
     }
 
     /// Of all packets, however few it is to be.
+    fn room(&self) -> Option<NonNull<Held>> {
+        self.room.as_ref().and_then(|room| NonNull::new(room.get()))
+    }
+
+    fn hold(&self, key: &HeldKey, held: &Held) -> bool {
+        let mut all = self.held.borrow_mut();
+        let is_free = !all.contains_key(key);
+        all.entry(*key).or_insert_with(|| Box::new(UnsafeCell::new(*held)));
+        is_free
+    }
+
+    fn held(&self, key: &HeldKey) -> Option<NonNull<Held>> {
+        self.held.borrow().get(key).and_then(|held| NonNull::new(held.get()))
+    }
+
+    fn release(&self, key: &HeldKey) -> bool {
+        self.held.borrow_mut().remove(key).is_some()
+    }
+
     fn tells(&self) -> bool {
         self.config.sample_events != 0
     }

@@ -44,6 +44,10 @@ impl Fate {
     pub const LATER_BEGIN: Self = Self(66);
     /// The same.
     pub const LATER_HOST: Self = Self(67);
+    /// The same.
+    pub const LATER_HOLD: Self = Self(68);
+    /// The same.
+    pub const LATER_RELEASE: Self = Self(69);
 }
 
 /// Index of the interface that a packet leaves by.
@@ -94,6 +98,8 @@ impl Fate {
             Self::LATER_ERRORS => Some(Stage::Errors),
             Self::LATER_BEGIN => Some(Stage::Begin),
             Self::LATER_HOST => Some(Stage::Host),
+            Self::LATER_HOLD => Some(Stage::Hold),
+            Self::LATER_RELEASE => Some(Stage::Release),
             _ => None,
         }
     }
@@ -121,6 +127,8 @@ impl Fate {
             Self::LATER_ERRORS => Verdict::Later(Stage::Errors),
             Self::LATER_BEGIN => Verdict::Later(Stage::Begin),
             Self::LATER_HOST => Verdict::Later(Stage::Host),
+            Self::LATER_HOLD => Verdict::Later(Stage::Hold),
+            Self::LATER_RELEASE => Verdict::Later(Stage::Release),
             // There is no other.
             _ => Verdict::Pass(PassReason::Declined),
         }

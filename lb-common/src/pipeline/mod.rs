@@ -8,7 +8,7 @@
 //! It has stages, because hits must be short and everything together is long. [`first`] is the upper
 //! line for established flows and ordinary headers. What it can't decide goes to [`whole`], which is
 //! the upper line for all, and from there to [`open`], which begins; what a socket of this node sends goes on at
-//! [`Hook::HostOut`]; ICMP is for [`errors`]; what is dropped and deserves an answer goes to [`answer`].
+//! [`Hook::HostOut`]; ICMP is for [`errors`]; fragments out of order are for [`hold`] and [`release`]; what is dropped and deserves an answer goes to [`answer`].
 //! In the kernel each is a program, and the next one is reached by a tail call; [`run`] goes through them in one call.
 //!
 //! The files are named after the steps. Everything here is generic over the [`Packet`] and the
@@ -23,6 +23,7 @@ mod family;
 mod fate;
 mod flow;
 mod graduate;
+mod hold;
 mod ours;
 mod parse;
 mod rewrite;
@@ -35,6 +36,7 @@ pub use answer::{Bucket, answer};
 pub use errors::errors;
 pub use family::Family;
 pub use flow::{FlowRef, Generation, reverse_hook};
+pub use hold::{hold, release};
 pub use services::ServiceTables;
 pub use tables::{Claim, FamilyTables, Route, RouteQuery, Tables};
 
@@ -71,6 +73,8 @@ pub fn run<P: Packet, T: Tables>(
                 hook = Hook::HostOut;
                 whole(packet, tables, hook, now)
             }
+            Ok(Verdict::Later(Stage::Hold)) => hold(packet, tables, hook, now),
+            Ok(Verdict::Later(Stage::Release)) => release(packet, tables, hook, now),
             Ok(Verdict::Later(Stage::Errors)) => errors(packet, tables, hook, now),
             Err(reason) if reason.notice().is_some() => {
                 return answer(packet, tables, hook, now, reason);
@@ -260,7 +264,9 @@ fn follow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let Some(flow) = found else {
         return Ok(Fate::pass(PassReason::Declined));
     };
-    parse::remember_first(tables, hook, now, parsed);
+    if others_wait(packet, tables, hook, now, parsed) {
+        return Ok(Fate::LATER_RELEASE);
+    }
     let fate = carry_out::<true, A, P, T>(packet, tables, hook, now, parsed, key, flow, interface)?;
     if P::COMPLETE && farewell {
         flow.note_told();
@@ -340,13 +346,28 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     match begun {
         Some(Begun::Fresh(flow)) => {
             affinity::remember(tables, now, client, &choice);
-            parse::remember_first(tables, hook, now, parsed);
             *has_begun = true;
+            if others_wait(packet, tables, hook, now, parsed) {
+                return Ok(Fate::LATER_RELEASE);
+            }
             carry_out::<true, A, P, T>(packet, tables, hook, now, parsed, key, flow, interface)
         }
         Some(Begun::Elsewhere) => Ok(Fate::LATER_WHOLE),
         None => Ok(Fate::pass(PassReason::Declined)),
     }
+}
+
+/// Remembers the ports of a first fragment, and says whether others came before it and wait. They do where
+/// packets come in.
+#[inline(always)]
+fn others_wait<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
+    _: &P,
+    tables: &T,
+    hook: Hook,
+    now: u32,
+    parsed: &Parsed<A>,
+) -> bool {
+    parse::remember_first(tables, hook, now, parsed) && P::COMPLETE && !hook.leaves()
 }
 
 /// Reads the headers as far as this hook goes.

@@ -76,7 +76,7 @@ pub fn leave<A: Address, P: Packet, T: Tables + ServiceTables<A>>(
 }
 
 /// What becomes of a fragment whose first was not seen: one to a Service's address can be nobody else's,
-/// and would go astray.
+/// and would go astray. Where packets come in it waits for the first.
 #[inline(always)]
 pub fn leave_fragment<A: Family, P: Packet, T: ServiceTables<A>>(
     packet: &P,
@@ -87,7 +87,10 @@ pub fn leave_fragment<A: Family, P: Packet, T: ServiceTables<A>>(
         return Ok(Fate::PASS_NOT_IP);
     };
     if hook.faces_clients() && tables.may_be_owned(address) && is_services(tables.owner(address)) {
-        return Err(DropReason::FragmentAlone);
+        if hook.leaves() || !P::COMPLETE {
+            return Err(DropReason::FragmentAlone);
+        }
+        return Ok(Fate::LATER_HOLD);
     }
     Ok(Fate::PASS_FRAGMENT)
 }

@@ -128,12 +128,12 @@ pub fn whole<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     }
     let key = fragment_key(hook, ip.source, ip.destination, ip.identification);
     let first = tables.fragmented(&key).ok_or(Unparsed::Alone)?;
-    let limit = tables.touch_interval().wrapping_mul(Fragmented::SECONDS);
+    if first.is_awaited() || first.is_over(now, tables.touch_interval()) {
+        return Err(Unparsed::Alone);
+    }
     #[expect(clippy::cast_possible_truncation, reason = "it was eight bits")]
     let protocol = Protocol(first.protocol as u8);
-    let (Some(l4), true) = (L4::of(protocol), now.wrapping_sub(first.seen) < limit) else {
-        return Err(Unparsed::Alone);
-    };
+    let l4 = L4::of(protocol).ok_or(Unparsed::Alone)?;
     let mut parsed = Parsed::of(ip);
     parsed.l4 = l4;
     parsed.source_port = first.source_port;
@@ -172,7 +172,7 @@ pub fn alone<A: Family, P: Packet>(packet: &P) -> Option<Parsed<A>> {
 
 /// What an IP header said, as if all had said it in the same way; see [`Packet::settle`].
 #[inline(always)]
-fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Ip<A> {
+pub fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Ip<A> {
     #[expect(clippy::cast_possible_truncation, reason = "the walk is shorter")]
     let at = ip.l4_at as u32 & LONGEST_WALK | u32::from(ip.l4_len) << 16;
     let Settled(at, identification, kinds) =
@@ -191,14 +191,14 @@ fn settled<A: Family, P: Packet>(packet: &P, ip: Ip<A>) -> Ip<A> {
 /// Where transport headers begin at the latest, as a mask: behind all that is walked.
 const LONGEST_WALK: u32 = 0x3fff;
 
-/// Remembers the ports of a packet's first fragment for the others.
+/// Remembers the ports of a packet's first fragment for the others. Returns whether some came before it, and wait.
 #[inline(always)]
 pub fn remember_first<A: Family, T: FamilyTables<A>>(
     tables: &T,
     hook: Hook,
     now: u32,
     parsed: &Parsed<A>,
-) {
+) -> bool {
     if parsed.part == Part::FIRST {
         let key = fragment_key(hook, parsed.source, parsed.destination, parsed.identification);
         let first = Fragmented {
@@ -207,12 +207,19 @@ pub fn remember_first<A: Family, T: FamilyTables<A>>(
             protocol: u32::from(parsed.l4.protocol().0),
             seen: now,
         };
+        if tables.claim_fragmented(&key, &first) {
+            return false;
+        }
+        let others_wait = tables.fragmented(&key).is_some_and(|there| there.is_awaited());
         tables.set_fragmented(&key, &first);
+        return others_wait;
     }
+    false
 }
 
+/// Where the ports of a packet's first fragment are noted.
 #[inline(always)]
-const fn fragment_key<A: Family>(
+pub const fn fragment_key<A: Family>(
     hook: Hook,
     source: A,
     destination: A,

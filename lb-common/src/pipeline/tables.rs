@@ -5,7 +5,10 @@ use super::{FlowRef, ServiceTables};
 use crate::{
     addr::{Ipv4, Ipv6},
     hash,
-    tables::{Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, Sample, SnatPorts},
+    tables::{
+        Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, Held, HeldKey, Sample,
+        SnatPorts,
+    },
 };
 
 /// The tables that don't depend on the family.
@@ -46,6 +49,14 @@ pub trait Tables: FamilyTables<Ipv4> + FamilyTables<Ipv6> {
     fn count_flow(&self, backend: u32);
     /// Counts that another backend was tried instead of this one.
     fn count_unanswered(&self, backend: u32);
+    /// Room for a fragment that is to be held, this CPU's own.
+    fn room(&self) -> Option<core::ptr::NonNull<Held>>;
+    /// Holds a fragment; false if there is one in its place.
+    fn hold(&self, key: &HeldKey, held: &Held) -> bool;
+    /// The fragment that is held there.
+    fn held(&self, key: &HeldKey) -> Option<core::ptr::NonNull<Held>>;
+    /// Lets it go; false if it is not there any more.
+    fn release(&self, key: &HeldKey) -> bool;
     /// Whether it is to be told of this packet, of which there is something to tell.
     fn tells(&self) -> bool;
     /// Room for what is told, this CPU's own, with the time in it.
@@ -106,6 +117,8 @@ pub trait FamilyTables<A>: ServiceTables<A> {
     fn fragmented(&self, key: &FragmentKey<A>) -> Option<Fragmented>;
     /// Notes what the first fragment of a packet said.
     fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented);
+    /// The same if nothing is noted; false if something is.
+    fn claim_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) -> bool;
     /// Enters a new flow if neither generation has the key.
     fn claim(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Claim;
     /// Enters a flow into the generation that evicts nothing; false if that one is full.

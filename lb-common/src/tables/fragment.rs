@@ -36,6 +36,28 @@ pub struct Fragmented {
 impl Fragmented {
     /// For how many seconds the others may come: as long as Linux waits for them.
     pub const SECONDS: u32 = 30;
+
+    /// Whether it is too old to be of the same packet. A second lasts `second` jiffies.
+    #[inline(always)]
+    pub const fn is_over(&self, now: u32, second: u32) -> bool {
+        now.wrapping_sub(self.seen) >= second.wrapping_mul(Self::SECONDS)
+    }
+
+    /// Instead of what a first fragment says: it has not come, and others wait for it.
+    #[inline(always)]
+    pub const fn awaited(now: u32) -> Self {
+        let none = Port::from_wire(0);
+        Self { source_port: none, destination_port: none, protocol: Self::AWAITED, seen: now }
+    }
+
+    /// Whether others wait for the first.
+    #[inline(always)]
+    pub const fn is_awaited(&self) -> bool {
+        self.protocol == Self::AWAITED
+    }
+
+    /// The number of no protocol.
+    const AWAITED: u32 = 0x100;
 }
 
 pod_per_family!(FragmentKey, 16, 40);

@@ -21,7 +21,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 41] = [
+pub const COUNTER_INFO: [CounterInfo; 43] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -59,6 +59,16 @@ pub const COUNTER_INFO: [CounterInfo; 41] = [
         Event::ClientTold as u32,
         "client_told",
         "clients that were told by a packet of their endpoint, made a reset, that it was removed",
+    ),
+    info(
+        Verdict::Held.counter(),
+        "fragment_held",
+        "fragments to Services that came before their first, and waited for it",
+    ),
+    info(
+        Event::FragmentReleased as u32,
+        "fragment_released",
+        "of these, the ones that came in once more behind it",
     ),
     info(
         Event::AnswerLimited as u32,
@@ -112,7 +122,7 @@ pub const COUNTER_INFO: [CounterInfo; 41] = [
     info(
         DropReason::FragmentAlone as u32,
         "drop_fragment_alone",
-        "a fragment to a Service came before its first",
+        "a fragment to a Service came before its first, and could not be held",
     ),
     info(DropReason::NoStage as u32, "drop_no_stage", "one of lb's own programs was not in place"),
     info(

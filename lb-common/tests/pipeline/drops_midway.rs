@@ -5,6 +5,7 @@ use lb_common::{
     host::HostPacket,
     packet::Packet as PacketMemory,
     pipeline::{self, Route},
+    tables::{AddressOwner, Held},
     verdict::{DropReason, Event, Verdict},
     wire::{Header, L4},
 };
@@ -153,6 +154,18 @@ impl PacketMemory for ReadOnly {
         false
     }
 
+    fn save(&self, held: &mut Held) -> bool {
+        self.0.save(held)
+    }
+
+    fn restore(&mut self, _: &Held) -> bool {
+        false
+    }
+
+    fn come_in_again(&mut self) -> bool {
+        false
+    }
+
     fn note_mtu(&self, mtu: u32) {
         self.0.note_mtu(mtu);
     }
@@ -177,4 +190,19 @@ fn a_packet_that_cannot_be_written_is_dropped() {
             assert_eq!(counters[&(Event::FlowCreated as u32)], 1);
         });
     }
+}
+
+/// One for which others wait, of which no copy can be made.
+#[test]
+fn a_first_fragment_that_cannot_come_in_again_is_dropped() {
+    each(|family, l4| {
+        let mut world = World::new(&[LOCAL]);
+        world.own(Front::Cluster.socket(family).ip(), AddressOwner::Answering);
+        let packet = request(family, l4, OUTSIDE, Front::Cluster);
+        world.send(UPLINK_IN, &packet.clone().fragment(9, false, 7));
+        let mut first = ReadOnly(HostPacket::new(packet.fragment(0, true, 7).build(), UPLINK));
+        let outcome = pipeline::run(&mut first, &world.tables, Hook::UplinkIn, world.now);
+        assert_eq!(outcome, Err(DropReason::Unwritable));
+        assert_eq!(world.tables.counter(DropReason::Unwritable as u32), 1);
+    });
 }

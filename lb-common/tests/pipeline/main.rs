@@ -16,6 +16,7 @@ mod errors;
 mod flows;
 mod graduation;
 mod hairpin;
+mod held;
 mod host;
 mod life;
 mod local;

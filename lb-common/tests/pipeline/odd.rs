@@ -245,9 +245,9 @@ fn a_packet_that_is_all_in_its_first_fragment_is_whole() {
     assert_eq!(world.send_frame(UPLINK_IN, frame).outcome, Ok(Verdict::Stack));
 }
 
-/// At a Service's address it can be nobody else's, and nobody there would answer.
+/// At a Service's address it can be nobody else's. Where packets leave, the first would have been seen.
 #[test]
-fn a_fragment_to_a_service_whose_first_was_not_seen_is_dropped() {
+fn a_fragment_to_a_service_whose_first_was_not_seen_waits_where_packets_come_in() {
     each(|family, l4| {
         let mut world = World::new(&[LOCAL]);
         let packet = request(family, l4, OUTSIDE, Front::Cluster);
@@ -256,9 +256,11 @@ fn a_fragment_to_a_service_whose_first_was_not_seen_is_dropped() {
         for owner in [AddressOwner::Service, AddressOwner::Answering] {
             world.own(Front::Cluster.socket(family).ip(), owner);
             for at in [UPLINK_IN, POD_IN] {
-                world.send(at, &second).is(Err(DropReason::FragmentAlone), &second, &[]);
+                world.send(at, &second).is(Ok(Verdict::Held), &second, &[]);
             }
             world.send(UPLINK_OUT, &second).is(Ok(FRAGMENT), &second, &[]);
+            let own = At { own: true, ..UPLINK_OUT };
+            world.send(own, &second).is(Err(DropReason::FragmentAlone), &second, &[]);
         }
         world.own(Front::Cluster.socket(family).ip(), AddressOwner::Other);
         world.send(UPLINK_IN, &second).is(Ok(FRAGMENT), &second, &[]);

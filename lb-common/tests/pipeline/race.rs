@@ -1,6 +1,9 @@
 //! Two CPUs that begin one flow at once, made to meet where it hurts.
 
-use core::{cell::Cell, ptr::NonNull};
+use core::{
+    cell::{Cell, RefCell},
+    ptr::NonNull,
+};
 
 use bytemuck::Zeroable;
 use lb_common::{
@@ -10,10 +13,11 @@ use lb_common::{
     host::{HostPacket, HostTables},
     pipeline::{self, Claim, FamilyTables, FlowRef, Route, RouteQuery, ServiceTables, Tables},
     tables::{
-        AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint, EndpointKey, Flow,
-        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Half, Remembered, Sample,
-        Selection, SelectionKind, SnatPorts,
+        AddressOwner, AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint,
+        EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Half, Held,
+        HeldKey, Remembered, Sample, Selection, SelectionKind, SnatPorts,
     },
+    verdict::Verdict,
 };
 use lb_tests::{
     lab::cast::{Host, OUTSIDE},
@@ -21,16 +25,17 @@ use lb_tests::{
 };
 
 use crate::{
-    traffic::{UPLINK_IN, UPLINK_OUT, carrying, each, reply, request, tuple},
+    traffic::{UPLINK_IN, UPLINK_OUT, carrying, each, each_but_sctp, reply, request, tuple},
     world::{Front, LOCAL, REMOTE, UPLINK, World},
 };
 
-/// The tables as one CPU sees them while another one, whenever this one claims a key for the
+/// The tables as one CPU sees them while another one, whenever this one claims a key or holds a fragment for the
 /// `meets_at`th time, processes the rival's packet from beginning to end.
 struct Raced<'a> {
     tables: &'a HostTables,
     rival: Vec<u8>,
     meets_at: Cell<u32>,
+    came_again: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Raced<'_> {
@@ -41,6 +46,7 @@ impl Raced<'_> {
             let mut packet = HostPacket::<true>::new(self.rival.clone(), UPLINK);
             let outcome = pipeline::run(&mut packet, self.tables, Hook::UplinkIn, 1_000);
             assert!(outcome.is_ok());
+            self.came_again.borrow_mut().extend(packet.again);
         }
     }
 }
@@ -113,6 +119,11 @@ where
 
     fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
         self.tables.set_fragmented(key, first);
+    }
+
+    fn claim_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) -> bool {
+        self.meet();
+        self.tables.claim_fragmented(key, first)
     }
 
     fn draft(&self) -> Option<NonNull<Draft<A>>> {
@@ -191,6 +202,25 @@ impl Tables for Raced<'_> {
         self.tables.may_answer(now, price)
     }
 
+    fn room(&self) -> Option<NonNull<Held>> {
+        Some(NonNull::from(Box::leak(Box::new(Held::zeroed()))))
+    }
+
+    fn hold(&self, key: &HeldKey, held: &Held) -> bool {
+        self.meet();
+        let is_free = self.tables.hold(key, held);
+        self.meet();
+        is_free
+    }
+
+    fn held(&self, key: &HeldKey) -> Option<NonNull<Held>> {
+        self.tables.held(key)
+    }
+
+    fn release(&self, key: &HeldKey) -> bool {
+        self.tables.release(key)
+    }
+
     fn hz(&self) -> u32 {
         self.tables.hz()
     }
@@ -243,6 +273,7 @@ fn check(backend: Host, rival: impl Fn(Packet) -> Packet, same: bool) {
                 tables: &world.tables,
                 rival: rival(packet.clone()).build(),
                 meets_at: Cell::new(meets_at),
+                came_again: RefCell::default(),
             };
             let mut one = HostPacket::<true>::new(packet.build(), UPLINK);
             let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
@@ -297,6 +328,7 @@ fn two_clients_at_once_get_source_ports_of_their_own() {
             tables: &world.tables,
             rival: packet.clone().from(OUTSIDE, 40_001).build(),
             meets_at: Cell::new(0),
+            came_again: RefCell::default(),
         };
         let mut one = HostPacket::<true>::new(packet.build(), UPLINK);
         let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
@@ -308,5 +340,37 @@ fn two_clients_at_once_get_source_ports_of_their_own() {
             .map(|entry| entry.becomes.0.port())
             .collect();
         assert_eq!(ports.len(), 2);
+    });
+}
+
+/// Before the mark, between the mark and the fragment, and behind both.
+#[test]
+fn whenever_a_first_fragment_comes_while_another_is_held_both_go_on() {
+    each_but_sctp(|family, l4| {
+        for meets_at in 0..3 {
+            let mut world = World::new(&[LOCAL]);
+            world.own(Front::Cluster.socket(family).ip(), AddressOwner::Answering);
+            let packet = request(family, l4, OUTSIDE, Front::Cluster);
+            let [first, later] =
+                [packet.clone().fragment(0, true, 7), packet.fragment(9, false, 7)];
+            let raced = Raced {
+                tables: &world.tables,
+                rival: first.build(),
+                meets_at: Cell::new(meets_at),
+                came_again: RefCell::default(),
+            };
+            let mut one = HostPacket::<true>::new(later.build(), UPLINK);
+            let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
+            assert!(raced.meets_at.get() > 3, "they met");
+            let again = raced.came_again.take();
+            match outcome {
+                Ok(Verdict::Stack) => assert!(!again.contains(&later.build()), "twice"),
+                Ok(Verdict::Held) => assert_eq!(again, [first.build(), later.build()]),
+                other => panic!("{other:?} at {meets_at}"),
+            }
+            for frame in again {
+                assert_eq!(world.send_frame(UPLINK_IN, frame).outcome, Ok(Verdict::Stack));
+            }
+        }
     });
 }

@@ -66,6 +66,8 @@ pub struct Sent {
     pub lookups: u32,
     /// XDP left it to TC, which did this.
     pub handed_over: bool,
+    /// What came in once more.
+    pub again: Vec<Vec<u8>>,
 }
 
 impl Sent {
@@ -179,7 +181,8 @@ impl World {
             .filter(|(_, count)| *count > 0)
             .collect();
         let lookups = self.tables.lookups() - lookups;
-        Sent { outcome, before: frame, frame: packet.frame, counted, lookups, handed_over: false }
+        let (after, again) = (packet.frame, packet.again);
+        Sent { outcome, before: frame, frame: after, counted, lookups, handed_over: false, again }
     }
 }
 

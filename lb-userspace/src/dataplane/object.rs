@@ -6,7 +6,11 @@ use aya::{
     programs::{Program, ProgramError, SchedClassifier, Xdp},
 };
 
-use lb_common::{hook::Hook, tables::Traffic, verdict::Stage};
+use lb_common::{
+    hook::Hook,
+    tables::{Held, Traffic},
+    verdict::Stage,
+};
 
 use super::{DataplaneError, Pins};
 
@@ -14,7 +18,7 @@ use super::{DataplaneError, Pins};
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 35] = [
+pub const MAPS: [&str; 37] = [
     "ACCOUNTS",
     "ADDRESSES_V4",
     "ADDRESSES_V6",
@@ -40,6 +44,8 @@ pub const MAPS: [&str; 35] = [
     "FRONTENDS_V4",
     "FRONTENDS_V6",
     "FRONTEND_PORTS",
+    "HELD",
+    "HOLD",
     "NEIGHBOURS",
     "NEW_FLOWS_V4",
     "NEW_FLOWS_V6",
@@ -77,6 +83,8 @@ pub struct Sizes {
     pub source_ranges: u32,
     /// Interfaces.
     pub devices: u32,
+    /// Fragments that wait for their packet's first one, in both families together; 2 KiB each.
+    pub held: u32,
     /// Bytes of events that nobody has read yet; a power of two, and whole pages.
     pub events: u32,
 }
@@ -93,6 +101,7 @@ impl Default for Sizes {
             clients: 1 << 16,
             source_ranges: 1 << 16,
             devices: 1 << 12,
+            held: Held::ALL,
             events: 1 << 18,
         }
     }
@@ -106,7 +115,7 @@ pub struct Programs {
 
 impl Programs {
     /// Names of the programs, as the kernel shows them.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 21] = [
         "lb_xdp_all",
         "lb_xdp_begin",
         "lb_uplink_begin",
@@ -120,6 +129,8 @@ impl Programs {
         "lb_answer",
         "lb_errors",
         "lb_sctp",
+        "lb_hold",
+        "lb_release",
         "lb_xdp",
         "lb_uplink_in",
         "lb_uplink_out",
@@ -148,6 +159,7 @@ impl Programs {
             ("FRAGMENTS_V6", FRAGMENTS),
             ("FRONTENDS_V4", sizes.frontends),
             ("FRONTENDS_V6", sizes.frontends),
+            ("HELD", sizes.held),
             ("NEW_FLOWS_V4", sizes.new_flows),
             ("NEW_FLOWS_V6", sizes.new_flows),
             ("SERVICES", sizes.services),
@@ -196,6 +208,8 @@ impl Programs {
             every(Stage::Answer, "lb_answer"),
             every(Stage::Errors, "lb_errors"),
             every(Stage::Sctp, "lb_sctp"),
+            every(Stage::Hold, "lb_hold"),
+            every(Stage::Release, "lb_release"),
         ];
         for (map, stage, hook, name) in whole.into_iter().chain(others.into_iter().flatten()) {
             let failed = |source: ProgramError| DataplaneError::Program {

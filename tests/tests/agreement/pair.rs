@@ -8,7 +8,7 @@ use lb_common::{
     host::{HostPacket, HostTables},
     pipeline::{self, Generation},
     tables::{AffinityKey, Flow, FlowKey, Remembered, Sample},
-    verdict::{DropReason, Verdict},
+    verdict::{DropReason, Event, Verdict},
 };
 use lb_tests::packet::{describe, keep_frames_of};
 use lb_userspace::{
@@ -27,8 +27,9 @@ const ROOM: usize = 4096;
 /// Bytes of the shortest frame that both kinds of programs can be run on.
 const ETHERNET: usize = 14;
 
-/// Room for every flow: were one evicted in the kernel, the two would differ.
-const LARGE: Sizes = Sizes { new_flows: 1 << 18, flows: 1 << 18, clients: 1 << 18, ..SIZES };
+/// Room for every flow and fragment: were one evicted in the kernel, the two would differ.
+const LARGE: Sizes =
+    Sizes { new_flows: 1 << 18, flows: 1 << 18, clients: 1 << 18, held: 1 << 15, ..SIZES };
 
 type Outcome = Result<Verdict, DropReason>;
 
@@ -85,6 +86,8 @@ impl Pair {
         self.compared += 1;
         let (outcome, bytes) = self.on_host(at, frame);
         let counter = match outcome {
+            // Not counted; what came in again behind it is.
+            Ok(Verdict::Again) => Event::FragmentReleased as u32,
             Ok(verdict) => verdict.counter(),
             Err(reason) => reason as u32,
         };
@@ -235,11 +238,18 @@ fn expected_action(at: At, outcome: Outcome) -> i32 {
         (Point::Xdp, Ok(Verdict::Pass(_) | Verdict::Stack)) => action::XDP_PASS,
         (Point::Xdp, Ok(Verdict::Transmit(out))) if out == at.ifindex => action::XDP_TX,
         (Point::Xdp, Ok(Verdict::Transmit(_))) => action::XDP_REDIRECT,
-        // XDP never resolves, answers or switches, and nothing is left to a later stage in the end: no
+        // XDP never resolves, answers, switches or holds, and nothing is left to a later stage in the end: no
         // action is right.
         (
             Point::Xdp,
-            Ok(Verdict::Resolve(_) | Verdict::Inject(_) | Verdict::Answer(_) | Verdict::Switch),
+            Ok(
+                Verdict::Resolve(_)
+                | Verdict::Inject(_)
+                | Verdict::Answer(_)
+                | Verdict::Switch
+                | Verdict::Held
+                | Verdict::Again,
+            ),
         )
         | (_, Ok(Verdict::Later(_))) => i32::MIN,
         (Point::Xdp, Err(_)) => action::XDP_DROP,
@@ -255,6 +265,7 @@ fn expected_action(at: At, outcome: Outcome) -> i32 {
                 | Verdict::Answer(_),
             ),
         ) => action::TC_REDIRECT,
-        (Point::Tc(_), Err(_)) => action::TC_SHOT,
+        // What goes on is a copy.
+        (Point::Tc(_), Ok(Verdict::Held | Verdict::Again) | Err(_)) => action::TC_SHOT,
     }
 }

@@ -62,6 +62,7 @@ pub const SIZES: Sizes = Sizes {
     clients: 1 << 10,
     source_ranges: 64,
     devices: 64,
+    held: 1 << 8,
     events: 1 << 16,
 };
 

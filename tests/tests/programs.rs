@@ -95,6 +95,7 @@ fn sizes() -> Result<Vec<(&'static str, Size)>> {
         clients: 64,
         source_ranges: 1,
         devices: 1,
+        held: 64,
         events: 4096,
     };
     let programs = Programs::load(&pins.0, &small)?;

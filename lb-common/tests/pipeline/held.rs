@@ -1,6 +1,11 @@
 //! Fragments to Services that come before their packet's first one: they wait, within a bound.
 
+use core::cell::{Cell, RefCell};
+
 use lb_common::{
+    hook::Hook,
+    host::HostPacket,
+    pipeline,
     tables::{AddressOwner, Fragmented, Held},
     verdict::{DropReason, Event, Verdict},
     wire::L4,
@@ -11,8 +16,9 @@ use lb_tests::{
 };
 
 use crate::{
+    race::Raced,
     traffic::{At, POD_IN, UPLINK_IN, between, each_but_sctp, request},
-    world::{Front, LOCAL, POD, World},
+    world::{Front, LOCAL, POD, UPLINK, World},
 };
 
 /// A world in which the cluster address is a Service's.
@@ -48,7 +54,7 @@ fn they_come_in_again_behind_it_and_are_translated() {
         let sent = world.send(at, &first);
         assert_eq!(sent.outcome, Ok(Verdict::Again));
         assert_eq!(sent.counted[&(Event::FragmentReleased as u32)], 2);
-        assert_eq!(sent.again, [&first, &third, &second].map(|packet| packet.build()));
+        assert_eq!(sent.again, [&first, &third, &second].map(Packet::build));
         for packet in [&first, &third, &second, &first] {
             let backend = LOCAL.socket(family, 8080);
             let becomes = between(packet.clone(), client.socket(family, 40_000), backend);
@@ -143,5 +149,63 @@ fn they_wait_where_an_old_packet_had_the_same_identification() {
         world.now += Fragmented::SECONDS * world.tables.config.touch_interval;
         world.send(at, &second).is(Ok(Verdict::Held), &second, &[]);
         assert_eq!(world.send(at, &first).again, [first.build(), second.build()]);
+    });
+}
+
+/// Before the mark, between the mark and the fragment, and behind both.
+#[test]
+fn whenever_a_first_fragment_comes_while_another_is_held_both_go_on() {
+    each_but_sctp(|family, l4| {
+        for meets_at in 0..3 {
+            let world = world(family);
+            let packet = request(family, l4, OUTSIDE, Front::Cluster);
+            let [first, later] =
+                [packet.clone().fragment(0, true, 7), packet.fragment(9, false, 7)];
+            let raced = Raced {
+                tables: &world.tables,
+                rival: first.build(),
+                meets_at: Cell::new(meets_at),
+                came_again: RefCell::default(),
+                held_rival: Cell::default(),
+            };
+            let mut one = HostPacket::<true>::new(later.build(), UPLINK);
+            let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
+            assert!(raced.meets_at.get() > 3, "they met");
+            let again = raced.came_again.take();
+            match outcome {
+                Ok(Verdict::Stack) => assert!(!again.contains(&later.build()), "twice"),
+                Ok(Verdict::Held) => assert_eq!(again, [first.build(), later.build()]),
+                other => panic!("{other:?} at {meets_at}"),
+            }
+            for frame in again {
+                assert_eq!(world.send_frame(UPLINK_IN, frame).outcome, Ok(Verdict::Stack));
+            }
+        }
+    });
+}
+
+/// The other way round: while the flow is begun, and before and behind the note of its ports.
+#[test]
+fn whatever_is_held_while_its_first_fragment_is_on_its_way_comes_in_again() {
+    each_but_sctp(|family, l4| {
+        for meets_at in 0..4 {
+            let world = world(family);
+            let packet = request(family, l4, OUTSIDE, Front::Cluster);
+            let [first, later] =
+                [packet.clone().fragment(0, true, 7), packet.fragment(9, false, 7)];
+            let raced = Raced {
+                tables: &world.tables,
+                rival: later.build(),
+                meets_at: Cell::new(meets_at),
+                came_again: RefCell::default(),
+                held_rival: Cell::default(),
+            };
+            let mut one = HostPacket::<true>::new(first.build(), UPLINK);
+            let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
+            let expected =
+                if raced.held_rival.get() { vec![first.build(), later.build()] } else { vec![] };
+            assert_eq!(one.again, expected, "{outcome:?}, met at {meets_at}");
+            assert!(raced.held_rival.get() || meets_at == 3, "they met");
+        }
     });
 }

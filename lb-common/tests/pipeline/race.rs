@@ -13,9 +13,9 @@ use lb_common::{
     host::{HostPacket, HostTables},
     pipeline::{self, Claim, FamilyTables, FlowRef, Route, RouteQuery, ServiceTables, Tables},
     tables::{
-        AddressOwner, AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint,
-        EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Half, Held,
-        HeldKey, Remembered, Sample, Selection, SelectionKind, SnatPorts,
+        AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint, EndpointKey, Flow,
+        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Half, Held, HeldKey, Remembered,
+        Sample, Selection, SelectionKind, SnatPorts,
     },
     verdict::Verdict,
 };
@@ -25,17 +25,20 @@ use lb_tests::{
 };
 
 use crate::{
-    traffic::{UPLINK_IN, UPLINK_OUT, carrying, each, each_but_sctp, reply, request, tuple},
+    traffic::{UPLINK_IN, UPLINK_OUT, carrying, each, reply, request, tuple},
     world::{Front, LOCAL, REMOTE, UPLINK, World},
 };
 
 /// The tables as one CPU sees them while another one, whenever this one claims a key or holds a fragment for the
 /// `meets_at`th time, processes the rival's packet from beginning to end.
-struct Raced<'a> {
-    tables: &'a HostTables,
-    rival: Vec<u8>,
-    meets_at: Cell<u32>,
-    came_again: RefCell<Vec<Vec<u8>>>,
+pub struct Raced<'a> {
+    pub tables: &'a HostTables,
+    pub rival: Vec<u8>,
+    pub meets_at: Cell<u32>,
+    /// What came in again of the rival's.
+    pub came_again: RefCell<Vec<Vec<u8>>>,
+    /// Whether the rival's was a fragment and is held.
+    pub held_rival: Cell<bool>,
 }
 
 impl Raced<'_> {
@@ -46,6 +49,7 @@ impl Raced<'_> {
             let mut packet = HostPacket::<true>::new(self.rival.clone(), UPLINK);
             let outcome = pipeline::run(&mut packet, self.tables, Hook::UplinkIn, 1_000);
             assert!(outcome.is_ok());
+            self.held_rival.set(outcome == Ok(Verdict::Held));
             self.came_again.borrow_mut().extend(packet.again);
         }
     }
@@ -118,6 +122,7 @@ where
     }
 
     fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
+        self.meet();
         self.tables.set_fragmented(key, first);
     }
 
@@ -274,6 +279,7 @@ fn check(backend: Host, rival: impl Fn(Packet) -> Packet, same: bool) {
                 rival: rival(packet.clone()).build(),
                 meets_at: Cell::new(meets_at),
                 came_again: RefCell::default(),
+                held_rival: Cell::default(),
             };
             let mut one = HostPacket::<true>::new(packet.build(), UPLINK);
             let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
@@ -329,6 +335,7 @@ fn two_clients_at_once_get_source_ports_of_their_own() {
             rival: packet.clone().from(OUTSIDE, 40_001).build(),
             meets_at: Cell::new(0),
             came_again: RefCell::default(),
+            held_rival: Cell::default(),
         };
         let mut one = HostPacket::<true>::new(packet.build(), UPLINK);
         let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
@@ -340,37 +347,5 @@ fn two_clients_at_once_get_source_ports_of_their_own() {
             .map(|entry| entry.becomes.0.port())
             .collect();
         assert_eq!(ports.len(), 2);
-    });
-}
-
-/// Before the mark, between the mark and the fragment, and behind both.
-#[test]
-fn whenever_a_first_fragment_comes_while_another_is_held_both_go_on() {
-    each_but_sctp(|family, l4| {
-        for meets_at in 0..3 {
-            let mut world = World::new(&[LOCAL]);
-            world.own(Front::Cluster.socket(family).ip(), AddressOwner::Answering);
-            let packet = request(family, l4, OUTSIDE, Front::Cluster);
-            let [first, later] =
-                [packet.clone().fragment(0, true, 7), packet.fragment(9, false, 7)];
-            let raced = Raced {
-                tables: &world.tables,
-                rival: first.build(),
-                meets_at: Cell::new(meets_at),
-                came_again: RefCell::default(),
-            };
-            let mut one = HostPacket::<true>::new(later.build(), UPLINK);
-            let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
-            assert!(raced.meets_at.get() > 3, "they met");
-            let again = raced.came_again.take();
-            match outcome {
-                Ok(Verdict::Stack) => assert!(!again.contains(&later.build()), "twice"),
-                Ok(Verdict::Held) => assert_eq!(again, [first.build(), later.build()]),
-                other => panic!("{other:?} at {meets_at}"),
-            }
-            for frame in again {
-                assert_eq!(world.send_frame(UPLINK_IN, frame).outcome, Ok(Verdict::Stack));
-            }
-        }
     });
 }

@@ -45,7 +45,8 @@ pub trait Packet: Sized {
     /// The same, to be written.
     fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H>;
 
-    /// Length of the frame in bytes.
+    /// How many bytes of the frame are in hand: all, or where not every packet can be finished perhaps its
+    /// first part only, in which all headers are that are read (XDP, a frame in several buffers).
     fn len(&self) -> u32;
 
     /// Payload bytes that each segment will carry if the device is to cut the packet up, else 0;

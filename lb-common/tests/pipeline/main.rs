@@ -17,6 +17,7 @@ mod flows;
 mod graduation;
 mod hairpin;
 mod host;
+mod jumbo;
 mod life;
 mod local;
 mod lost;

@@ -54,6 +54,15 @@ pub enum DataplaneError {
         #[source]
         source: Box<aya::EbpfError>,
     },
+    /// The smallest of programs was refused.
+    #[error(
+        "can't find out whether the kernel takes XDP programs for packets in several buffers; lb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL, and the right to load programs"
+    )]
+    Frags {
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel refused a program.
     #[error(
         "the kernel refused the program {program}; lb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT"

@@ -15,6 +15,7 @@ mod clock;
 pub mod collect;
 mod error;
 mod events;
+mod frags;
 mod hash_table;
 mod ids;
 mod mapped;

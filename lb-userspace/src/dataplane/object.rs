@@ -1,5 +1,7 @@
 //! The compiled programs, part of this binary, and their loading.
 
+use std::borrow::Cow;
+
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapError, ProgramArray},
@@ -8,7 +10,7 @@ use aya::{
 
 use lb_common::{hook::Hook, tables::Traffic, verdict::Stage};
 
-use super::{DataplaneError, Pins};
+use super::{DataplaneError, Pins, frags};
 
 /// The object that lb-ebpf was compiled to.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
@@ -49,8 +51,15 @@ pub const MAPS: [&str; 35] = [
     "SOURCE_RANGES_V4",
     "SOURCE_RANGES_V6",
     "STAGES",
-    "STAGES_XDP",
+    STAGES_XDP,
 ];
+
+/// The later stages at XDP. The kernel takes programs of one kind only into it, for packets in several
+/// buffers or not, whichever came first: so it is pinned under one of two names.
+const STAGES_XDP: &str = "STAGES_XDP";
+
+/// The name for programs that know packets in several buffers.
+const STAGES_XDP_FRAGS: &str = "STAGES_XDP_FRAGS";
 
 /// Of how many packets, in each family, fragments may be on their way.
 const FRAGMENTS: u32 = 1 << 14;
@@ -102,6 +111,7 @@ impl Default for Sizes {
 #[derive(Debug)]
 pub struct Programs {
     ebpf: Ebpf,
+    has_frags: bool,
 }
 
 impl Programs {
@@ -130,6 +140,12 @@ impl Programs {
 
     /// Loads maps and programs. Maps that are pinned are taken as they are, others made and pinned.
     pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Self, DataplaneError> {
+        let has_frags = frags::are_taken().map_err(|source| DataplaneError::Frags { source })?;
+        Self::load_for(pins, sizes, has_frags)
+    }
+
+    /// The same for a kernel that has, or has not, XDP for packets in several buffers.
+    pub fn load_for(pins: &Pins, sizes: &Sizes, has_frags: bool) -> Result<Self, DataplaneError> {
         let mut loader = EbpfLoader::new();
         for (map, entries) in [
             ("ADDRESSES_V4", sizes.frontends),
@@ -161,10 +177,16 @@ impl Programs {
         for map in MAPS {
             loader.map_pin_path(map, pins.maps().join(map));
         }
+        let object = if has_frags {
+            loader.map_pin_path(STAGES_XDP, pins.maps().join(STAGES_XDP_FRAGS));
+            Cow::Borrowed(OBJECT)
+        } else {
+            Cow::Owned(frags::without(OBJECT))
+        };
         let ebpf = loader
-            .load(OBJECT)
+            .load(&object)
             .map_err(|source| DataplaneError::Object { source: Box::new(source) })?;
-        let mut programs = Self { ebpf };
+        let mut programs = Self { ebpf, has_frags };
         for name in Self::NAMES {
             programs.load_program(name).map_err(|source| DataplaneError::Program {
                 program: name,
@@ -173,6 +195,22 @@ impl Programs {
         }
         programs.set_stages()?;
         Ok(programs)
+    }
+
+    /// Lets go of the later stages of another kind, which an earlier version left. Those programs that go on
+    /// to them leave what they can't finish to TC from now on.
+    pub fn release_other_stages(&self, pins: &Pins) -> Result<(), DataplaneError> {
+        pins.remove_map(if self.has_frags { STAGES_XDP } else { STAGES_XDP_FRAGS })
+    }
+
+    /// Whether XDP knows packets in several buffers, as uplinks with an MTU of over a page have them.
+    pub const fn has_frags(&self) -> bool {
+        self.has_frags
+    }
+
+    /// What the map of the later stages at XDP is pinned as.
+    pub const fn xdp_stages(&self) -> &'static str {
+        if self.has_frags { STAGES_XDP_FRAGS } else { STAGES_XDP }
     }
 
     /// Puts the programs of the later stages where the first ones go on to. Each takes the place of the

@@ -57,6 +57,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-ebpf/src/services.rs", "reads and writes map values in place"),
     ("lb-ebpf/src/tables.rs", "reads and writes map values in place"),
     ("lb-userspace/src/dataplane/batch.rs", "the batch system calls, which aya lacks"),
+    ("lb-userspace/src/dataplane/frags.rs", "loads a program with a flag, to see whether it can"),
     ("lb-userspace/src/dataplane/mapped.rs", "writes memory-mapped arrays"),
     ("lb-userspace/src/dataplane/tables.rs", "aya's Pod for the counters"),
     ("lb-userspace/src/dataplane/traffic.rs", "aya's Pod for the figures of backends"),

@@ -81,18 +81,20 @@ impl<A: Copy> Parsed<A> {
     #[inline(always)]
     pub fn frame_len<P: Packet>(&self, packet: &P) -> u32 {
         let in_hand = packet.len();
-        if P::COMPLETE {
-            return in_hand;
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "an offset of a header")]
-        let said = self.l4_at as u32 + u32::from(self.l4_len);
-        if said > in_hand { said } else { in_hand }
+        if P::COMPLETE || self.said_len() < in_hand { in_hand } else { self.said_len() }
     }
 
     /// Whether a part of the frame is not in hand, or missing.
     #[inline(always)]
     pub fn is_in_parts<P: Packet>(&self, packet: &P) -> bool {
-        !P::COMPLETE && self.frame_len(packet) > packet.len()
+        !P::COMPLETE && packet.len() < self.said_len()
+    }
+
+    /// Length of the frame without what is behind the packet, by the IP header.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "an offset of a header")]
+    fn said_len(&self) -> u32 {
+        self.l4_at as u32 + u32::from(self.l4_len)
     }
 
     /// Source address and port.

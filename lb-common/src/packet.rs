@@ -17,6 +17,8 @@ pub struct L4Change {
     pub destination: Port,
     /// What the new addresses do to the pseudo header.
     pub addresses: Delta,
+    /// Whether they are IPv6's: then no checksum of the IP header makes up for them.
+    pub is_ipv6: bool,
     /// What the new ports do to the header.
     pub ports: Delta,
     /// Bytes from the transport header to the packet's end; 0: this is not all of it.

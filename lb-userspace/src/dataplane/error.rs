@@ -54,11 +54,11 @@ pub enum DataplaneError {
         #[source]
         source: Box<aya::EbpfError>,
     },
-    /// The smallest of programs was refused.
+    /// What the kernel has could not be tried.
     #[error(
-        "can't find out whether the kernel takes XDP programs for packets in several buffers; lb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL, and the right to load programs"
+        "can't try what the kernel has, by programs of a few instructions; lb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, and the right to load programs"
     )]
-    Frags {
+    Trial {
         /// The system's reason.
         #[source]
         source: io::Error,

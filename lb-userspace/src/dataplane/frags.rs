@@ -4,66 +4,9 @@
 //!
 //! All of the XDP programs are of one kind: none goes on to another by a tail call.
 
-use std::{
-    io,
-    os::fd::{FromRawFd as _, OwnedFd},
-};
-
-const PROG_LOAD: i64 = 5;
-const PROG_TYPE_XDP: u32 = 6;
-const HAS_FRAGS: u32 = 1 << 5;
-
-/// `r0 = 0; exit`. Nobody runs it.
-const SMALLEST: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
-
-/// What of `union bpf_attr` loads a program (linux/bpf.h).
-#[repr(C)]
-struct LoadAttributes {
-    program_type: u32,
-    instructions: u32,
-    at: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log: u64,
-    kernel_version: u32,
-    flags: u32,
-}
-
 /// The sections of programs that know packets in several buffers, and of ones that don't: with both ends,
 /// as strings lie in tables of strings. A name of the same length, so that everything stays in its place.
 const NAMES: (&[u8], &[u8]) = (b"xdp.frags\0", b"xdp\0frags\0");
-
-/// Whether this kernel takes such programs: tries with the smallest.
-pub fn are_taken() -> io::Result<bool> {
-    let attributes = LoadAttributes {
-        program_type: PROG_TYPE_XDP,
-        instructions: 2,
-        at: SMALLEST.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log: 0,
-        kernel_version: 0,
-        flags: HAS_FRAGS,
-    };
-    // SAFETY: `attributes` and what it points to live through the call, and are as long as said.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const attributes, size_of::<LoadAttributes>())
-    };
-    let Ok(program) = i32::try_from(answer) else {
-        return Err(io::Error::other("the kernel gave no file descriptor"));
-    };
-    if program >= 0 {
-        // SAFETY: the kernel just gave it to us, and nobody else has it.
-        drop(unsafe { OwnedFd::from_raw_fd(program) });
-        return Ok(true);
-    }
-    match io::Error::last_os_error() {
-        error if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
-        error => Err(error),
-    }
-}
 
 /// The same object with programs that say nothing of several buffers.
 pub fn without(object: &[u8]) -> Vec<u8> {

@@ -25,6 +25,7 @@ mod prefix_table;
 mod read_back;
 mod tables;
 mod traffic;
+mod trial;
 mod writer;
 
 pub use attach::{AttachError, Attached, Hookup, Mode, Point, TcMode, XdpMode};
@@ -36,4 +37,5 @@ pub use pins::Pins;
 pub use read_back::{FoundBackend, FoundService, read_back};
 pub use tables::{NO_HASH_KEY, Settings, Tables};
 pub use traffic::Counted;
+pub use trial::Features;
 pub use writer::{Changes, Writer, source_ranges};

@@ -1,23 +1,20 @@
 //! What XDP finishes, and what it leaves to TC with nothing written.
 
-use std::path::Path;
-
 use anyhow::{Result, ensure};
 use lb_common::{tables::Device, wire::L4};
-use lb_tests::{
-    lab::cast::{NODE1, NODE2, OUTSIDE},
-    process::fresh_instance,
-};
-use lb_userspace::dataplane::{Pins, Programs};
+use lb_tests::lab::cast::{NODE1, NODE2, OUTSIDE};
+use lb_userspace::dataplane::{Features, Pins, Programs};
 
 use crate::{
     CREATED, DECLINED, RESOLVE, STACK, TRANSMIT, answer,
     bed::{
-        BPFFS, Backend, Front, SIZES, in_shared_bed,
+        Backend, Front, SIZES,
         sent::action,
         world::{CLIENT_PORT, uplink_mac},
     },
-    between, each, flows, from_outside,
+    between, each,
+    features::with_pins,
+    flows, from_outside,
     remote::outward,
     snat_port,
 };
@@ -106,7 +103,7 @@ fn a_packet_in_several_buffers_is_translated() -> Result<()> {
             return;
         }
         let packet = from_outside(family, l4, Backend::Local).payload(&[0x5a; 8_000]);
-        if !bed.programs().has_frags() {
+        if !bed.programs().features().frags {
             let mut out = vec![0; 9_000];
             let ran = bed.run(bed.world.xdp(), &packet.build(), &mut out).expect("a test run");
             assert_eq!(ran, None, "the kernel has no such packets");
@@ -124,7 +121,7 @@ fn a_packet_in_several_buffers_is_translated() -> Result<()> {
 #[test]
 fn a_packet_in_several_buffers_is_left_to_tc_where_another_interface_might_lose_it() -> Result<()> {
     each(|bed, family, l4| {
-        if l4 == L4::Sctp || !bed.programs().has_frags() {
+        if l4 == L4::Sctp || !bed.programs().features().frags {
             return;
         }
         let usual = bed.world.devices.table();
@@ -148,27 +145,19 @@ fn a_packet_in_several_buffers_is_left_to_tc_where_another_interface_might_lose_
 /// another kind.
 #[test]
 fn programs_of_one_kind_take_over_from_those_of_the_other() -> Result<()> {
-    let mut has_frags = false;
-    in_shared_bed(|bed| {
-        has_frags = bed.programs().has_frags();
-        Ok(())
-    })?;
-    for kind in [true, false] {
-        if !has_frags {
-            break;
+    let usual = Features::tried()?;
+    for frags in [true, false] {
+        if usual.frags {
+            with_pins(|pins| taken_over(pins, Features { frags, ..usual }))?;
         }
-        let mut pins = Pins::of(Path::new(BPFFS), &fresh_instance());
-        pins.lock()?;
-        let outcome = taken_over(&pins, kind);
-        pins.remove()?;
-        outcome?;
     }
     Ok(())
 }
 
-fn taken_over(pins: &Pins, kind: bool) -> Result<()> {
-    let before = Programs::load_for(pins, &SIZES, !kind)?;
-    let now = Programs::load_for(pins, &SIZES, kind)?;
+fn taken_over(pins: &Pins, features: Features) -> Result<()> {
+    let before = Features { frags: !features.frags, ..features };
+    let before = Programs::load_for(pins, &SIZES, before)?;
+    let now = Programs::load_for(pins, &SIZES, features)?;
     let pin = |programs: &Programs| pins.maps().join(programs.xdp_stages());
     ensure!(pin(&before) != pin(&now) && pin(&before).exists() && pin(&now).exists());
     now.release_other_stages(pins)?;

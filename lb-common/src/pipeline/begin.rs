@@ -204,8 +204,7 @@ fn plan<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     complete_egress(tables, &device, egress);
     check_ttl(parsed)?;
     check_length(packet, parsed, egress)?;
-    let known = egress.flags & Egress::NEIGHBOUR != 0;
-    if !P::COMPLETE && !(known && can_send(packet, parsed, egress)) {
+    if !P::COMPLETE && !can_send(packet, parsed, egress) {
         return Ok(None);
     }
     let emit = if into_pod { Emit::Deliver } else { Emit::Transmit };

@@ -67,7 +67,7 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let asks = due
         && !neighbour.was_asked(tables.neighbour(neighbour.slot()), now, tables.touch_interval());
     interface.set(egress.ifindex);
-    if !P::COMPLETE && (asks || !known || !can_send(packet, parsed, &egress)) {
+    if !P::COMPLETE && (asks || !can_send(packet, parsed, &egress)) {
         return Ok(None);
     }
     if stale {
@@ -156,11 +156,13 @@ fn refreshed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     Ok(egress)
 }
 
-/// Whether XDP can send the packet out of there. In several buffers it is sent back to where it came from
-/// only: that driver knows such packets, another one may lose them, and nobody is told.
+/// Whether XDP can send the packet out of there, to a neighbour that is known. In several buffers it is
+/// sent back to where it came from only: that driver knows such packets, another one may lose them, and
+/// nobody is told.
 #[inline(always)]
 pub fn can_send<A: Family, P: Packet>(packet: &P, parsed: &Parsed<A>, egress: &Egress) -> bool {
-    egress.flags & Egress::XDP_TRANSMIT != 0
+    let needed = Egress::NEIGHBOUR | Egress::XDP_TRANSMIT;
+    egress.flags & needed == needed
         && (egress.ifindex == packet.ifindex() || !parsed.is_in_parts(packet))
 }
 

@@ -6,12 +6,12 @@ use lb_common::{
     wire::L4,
 };
 use lb_tests::{
-    lab::cast::{Family, NODE1, OUTSIDE},
+    lab::cast::{Family, Host, OUTSIDE},
     packet::{Packet, checksums_ok, flags},
 };
 
 use crate::{
-    traffic::{At, UPLINK_IN, XDP, between, carrying, each_but_sctp, request},
+    traffic::{At, UPLINK_IN, XDP, carrying, each_but_sctp, request},
     world::{BACKEND_PORT, CLIENT_PORT, Front, LOCAL, REMOTE, UPLINK, World},
 };
 
@@ -24,7 +24,7 @@ const DECLINED: Verdict = Verdict::Pass(PassReason::Declined);
 const OTHER_UPLINK: u32 = 3;
 
 /// A world with jumbo frames, with one backend everywhere.
-fn world(backend: lb_tests::lab::cast::Host) -> World {
+fn world(backend: Host) -> World {
     let mut world = World::new(&[backend]);
     let long = Device { mtu: 9_000, ..world.tables.devices[&UPLINK] };
     world.tables.devices.insert(UPLINK, long);

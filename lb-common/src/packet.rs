@@ -18,6 +18,8 @@ pub struct L4Change {
     pub destination: Port,
     /// What the new addresses do to the pseudo header.
     pub addresses: Delta,
+    /// Whether they are IPv6's: then no checksum of the IP header makes up for them.
+    pub is_ipv6: bool,
     /// What the new ports do to the header.
     pub ports: Delta,
     /// Bytes from the transport header to the packet's end; 0: this is not all of it.
@@ -46,7 +48,8 @@ pub trait Packet: Sized {
     /// The same, to be written.
     fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H>;
 
-    /// Length of the frame in bytes.
+    /// How many bytes of the frame are in hand: all, or where not every packet can be finished perhaps its
+    /// first part only, in which all headers are that are read (XDP, a frame in several buffers).
     fn len(&self) -> u32;
 
     /// Payload bytes that each segment will carry if the device is to cut the packet up, else 0;

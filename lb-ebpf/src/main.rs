@@ -38,8 +38,10 @@ use crate::{
     tables::Kernel,
 };
 
-/// Uplinks, before the kernel has made a socket buffer of the packet.
-#[xdp]
+/// Uplinks, before the kernel has made a socket buffer of the packet. `frags`: what is longer than a page
+/// lies in several buffers, of which programs see the first; where the kernel doesn't know that (before
+/// Linux 5.18), the control program takes the word away.
+#[xdp(frags)]
 #[inline(always)]
 fn lb_xdp(ctx: XdpContext) -> u32 {
     let tables = Kernel::at(ctx.as_ptr());
@@ -52,7 +54,7 @@ fn lb_xdp(ctx: XdpContext) -> u32 {
 }
 
 /// The second stage of [`lb_xdp`].
-#[xdp]
+#[xdp(frags)]
 #[inline(always)]
 fn lb_xdp_all(ctx: XdpContext) -> u32 {
     let tables = Kernel::at(ctx.as_ptr());
@@ -65,7 +67,7 @@ fn lb_xdp_all(ctx: XdpContext) -> u32 {
 }
 
 /// The third stage of [`lb_xdp`].
-#[xdp]
+#[xdp(frags)]
 #[inline(always)]
 fn lb_xdp_begin(ctx: XdpContext) -> u32 {
     let tables = Kernel::at(ctx.as_ptr());

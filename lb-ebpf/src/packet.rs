@@ -6,12 +6,13 @@
 use core::marker::PhantomData;
 
 use aya_ebpf::{
+    Global,
     bindings::{
         __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM,
     },
     helpers::generated::{
-        bpf_clone_redirect, bpf_l4_csum_replace, bpf_skb_change_head, bpf_skb_change_tail,
-        bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_csum_update, bpf_l4_csum_replace, bpf_skb_change_head,
+        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
     },
     programs::{TcContext, XdpContext},
 };
@@ -32,6 +33,11 @@ pub struct SkbPacket<'a> {
     skb: *mut __sk_buff,
     _ctx: PhantomData<&'a TcContext>,
 }
+
+/// `BPF_F_IPV6` of `bpf_l4_csum_replace` if the kernel knows it, else 0: set when the programs are loaded,
+/// so that the verifier takes out the way that isn't gone.
+#[unsafe(no_mangle)]
+static IPV6_FLAG: Global<u64> = Global::new(0);
 
 /// How many bytes of a packet hold all its headers, with extensions and what an ICMP message quotes.
 const ALL_HEADERS: u32 = 256;
@@ -380,12 +386,20 @@ impl Packet for SkbPacket<'_> {
             }
         };
         let (addresses, ports) = (change.addresses.for_helper(), change.ports.for_helper());
-        let pseudo = flags | u64::from(BPF_F_PSEUDO_HDR);
+        let ipv6_flag = if change.is_ipv6 { IPV6_FLAG.load() } else { 0 };
+        let pseudo = flags | u64::from(BPF_F_PSEUDO_HDR) | ipv6_flag;
         // SAFETY: the program's own context; references into the packet ended above.
         let failed = unsafe {
             bpf_l4_csum_replace(self.skb, at as u32, 0, addresses, pseudo) != 0
                 || bpf_l4_csum_replace(self.skb, at as u32, 0, ports, flags) != 0
         };
+        if change.is_ipv6 && ipv6_flag == 0 {
+            // The helper took the sum over the packet, if its device gave one, for one that new addresses
+            // leave as it is, as with IPv4, whose header has a checksum of its own. Where there is no such
+            // sum this does nothing.
+            // SAFETY: the program's own context.
+            unsafe { bpf_csum_update(self.skb, addresses as u32) };
+        }
         if failed { Err(DropReason::Unwritable) } else { Ok(()) }
     }
 }

@@ -138,6 +138,7 @@ impl Controller {
         self.write_devices()?;
         self.write_services()?;
         self.attach(true)?;
+        self.programs.release_other_stages(&self.pins)?;
         self.warn_of_settings();
         self.tell()
     }

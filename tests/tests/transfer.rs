@@ -12,7 +12,7 @@ mod common;
 
 use std::{fmt::Write as _, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use common::start_lb;
 use lb_tests::{
     echo::{self, BACKEND_PORT, cluster_ip, node_port},
@@ -189,6 +189,43 @@ fn check(name: &str, links: Links, network: PodNetwork, offload: bool) -> Result
 fn on_all_links(network: PodNetwork, offload: bool) -> Result<()> {
     let mut links = LINKS.into_iter().step_by(if offload { 1 } else { 2 });
     links.try_for_each(|(name, links)| check(name, links, network, offload))
+}
+
+/// Bytes that a buffer at XDP has room for at most.
+const PAGE: u64 = 4096;
+
+/// From the outside to an endpoint on the node, whose uplink carries packets of several pages.
+fn check_jumbo_at_xdp(offload: bool) -> Result<()> {
+    let builder = Cluster::builder().pods(1).mtu(LONG.cluster);
+    let cluster = builder.checksum_offload(offload).start()?;
+    let manifests = Manifests::new()?;
+    manifests.write_service(&echo::service(), &echo::endpoints(&[(1, 1)]))?;
+    let lb = start_lb(&cluster, &manifests, &["--xdp", "native"])?;
+    let status = lb.status()?;
+    let attached = status["attached"].as_array().context("what is attached")?;
+    let modes: Vec<_> = attached.iter().filter(|one| one["point"] == "uplink-xdp").collect();
+    ensure!(modes.len() == 1 && modes[0]["mode"] == "xdp-native", "{status:#}\n{}", lb.log());
+    let mut bytes = 0;
+    for family in Family::BOTH {
+        let address = cast::pod(1, 1).ip(family);
+        let _server = TransferServer::start(cluster.pod(1, 1), address, BACKEND_PORT)?;
+        let took = transfer(cluster.outside(), node_port(family), transfer_bytes(), LIMIT)?;
+        println!("jumbo at XDP, offload {offload}, {family:?}: {took:?}");
+        bytes += 2 * transfer_bytes();
+    }
+    let counters = &lb.status()?["counters"];
+    let count = |name: &str| counters[name].as_u64().context("a counter");
+    // There and back, acknowledgments too.
+    let (translated, declined) = (count("translated_stack")?, count("pass_declined")?);
+    ensure!(translated < bytes / PAGE, "packets are no longer than a page: {counters:#}");
+    ensure!(declined < translated / 100, "XDP did not do it: {counters:#}");
+    Ok(())
+}
+
+#[test]
+fn packets_of_several_pages_are_translated_by_native_xdp() -> Result<()> {
+    check_jumbo_at_xdp(true)?;
+    check_jumbo_at_xdp(false)
 }
 
 #[test]

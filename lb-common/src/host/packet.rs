@@ -1,7 +1,7 @@
 //! A packet in a vector.
 
 use alloc::vec::Vec;
-use core::{cell::Cell, iter};
+use core::{cell::Cell, iter, ops::Range};
 
 extern crate alloc;
 
@@ -22,6 +22,8 @@ pub struct HostPacket<const COMPLETE: bool> {
     pub tagged: bool,
     /// What came in once more, in this order.
     pub again: Vec<Vec<u8>>,
+    /// How many bytes lie in its first buffer: headers are read there only (XDP).
+    pub first_buffer: usize,
     mtu: Cell<u32>,
 }
 
@@ -35,8 +37,15 @@ impl<const COMPLETE: bool> HostPacket<COMPLETE> {
             own: false,
             tagged: false,
             again: Vec::new(),
+            first_buffer: usize::MAX,
             mtu: Cell::new(0),
         }
+    }
+
+    /// Where a header lies, if it is in hand.
+    fn place<H: Header>(&self, offset: usize) -> Option<Range<usize>> {
+        let end = offset.checked_add(size_of::<H>())?;
+        (end <= self.first_buffer).then_some(offset..end)
     }
 }
 
@@ -44,19 +53,20 @@ impl<const COMPLETE: bool> Packet for HostPacket<COMPLETE> {
     const COMPLETE: bool = COMPLETE;
 
     fn header<H: Header>(&self, offset: usize) -> Option<&H> {
-        let bytes = self.frame.get(offset..offset.checked_add(size_of::<H>())?)?;
+        let bytes = self.frame.get(self.place::<H>(offset)?)?;
         // SAFETY: `Header` promises alignment 1 and that any bytes are valid; the slice is as long.
         Some(unsafe { &*bytes.as_ptr().cast::<H>() })
     }
 
     fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H> {
-        let bytes = self.frame.get_mut(offset..offset.checked_add(size_of::<H>())?)?;
+        let place = self.place::<H>(offset)?;
+        let bytes = self.frame.get_mut(place)?;
         // SAFETY: as in `header`, and the borrow is exclusive.
         Some(unsafe { &mut *bytes.as_mut_ptr().cast::<H>() })
     }
 
     fn len(&self) -> u32 {
-        u32::try_from(self.frame.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.frame.len().min(self.first_buffer)).unwrap_or(u32::MAX)
     }
 
     fn segment_payload(&self) -> u32 {

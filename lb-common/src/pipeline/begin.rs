@@ -6,7 +6,7 @@ use super::{
     choose::Choice,
     flow::reverse_hook,
     parse::Parsed,
-    way_out::{check_length, check_ttl},
+    way_out::{can_send, check_length, check_ttl},
 };
 use crate::{
     checksum::{Delta, Sum},
@@ -204,8 +204,7 @@ fn plan<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     complete_egress(tables, &device, egress);
     check_ttl(parsed)?;
     check_length(packet, parsed, egress)?;
-    let can_send = Egress::NEIGHBOUR | Egress::XDP_TRANSMIT;
-    if !P::COMPLETE && egress.flags & can_send != can_send {
+    if !P::COMPLETE && !can_send(packet, parsed, egress) {
         return Ok(None);
     }
     let emit = if into_pod { Emit::Deliver } else { Emit::Transmit };

@@ -407,7 +407,7 @@ fn carry_out<const LATER: bool, A: Family, P: Packet, T: Tables + FamilyTables<A
         flow.touch(now);
     }
     let fate = if LATER { fate.settled(packet, interface) } else { fate };
-    tables.count_packet(flow.backend().id, packet.len());
+    tables.count_packet(flow.backend().id, parsed.frame_len(packet));
     rewrite::rewrite(packet, hook, parsed, flow, fate)?;
     // Last, because a flow that graduates leaves the entry that the handle points to. What was said is
     // said by first fragments.

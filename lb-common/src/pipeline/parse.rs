@@ -77,6 +77,26 @@ impl<A: Copy> Parsed<A> {
         Self { source, destination, source_port, destination_port, ..self }
     }
 
+    /// Length of the frame in bytes. Of one that is perhaps not all in hand, the IP header says it.
+    #[inline(always)]
+    pub fn frame_len<P: Packet>(&self, packet: &P) -> u32 {
+        let in_hand = packet.len();
+        if P::COMPLETE || self.said_len() < in_hand { in_hand } else { self.said_len() }
+    }
+
+    /// Whether a part of the frame is not in hand, or missing.
+    #[inline(always)]
+    pub fn is_in_parts<P: Packet>(&self, packet: &P) -> bool {
+        !P::COMPLETE && packet.len() < self.said_len()
+    }
+
+    /// Length of the frame without what is behind the packet, by the IP header.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "an offset of a header")]
+    fn said_len(&self) -> u32 {
+        self.l4_at as u32 + u32::from(self.l4_len)
+    }
+
     /// Source address and port.
     #[inline(always)]
     pub const fn source(&self) -> (A, Port) {
@@ -110,7 +130,14 @@ pub enum Unparsed {
 /// nobody's business here: it passes.
 #[inline(always)]
 pub fn ordinary<A: Family, P: Packet>(packet: &P) -> Result<Parsed<A>, Unparsed> {
-    read_transport(packet, A::read(packet)?)
+    let parsed = A::read(packet).and_then(|ip| read_transport(packet, ip));
+    match parsed {
+        // Perhaps it goes on where it can't be read here.
+        Err(Unparsed::Pass(PassReason::NotIp)) if !P::COMPLETE => {
+            Err(Unparsed::Pass(PassReason::Declined))
+        }
+        parsed => parsed,
+    }
 }
 
 /// Reads headers whatever is between them. A fragment without ports has those that the packet's first

@@ -44,6 +44,7 @@ pub fn rewrite<A: Family, P: Packet>(
             source: flow.source_port(),
             destination: flow.destination_port(),
             addresses: address_delta,
+            is_ipv6: A::VERSION == 6,
             ports: flow.port_delta(),
             length: if parsed.part == Part::WHOLE { parsed.l4_len } else { 0 },
         },

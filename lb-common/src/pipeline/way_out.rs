@@ -67,7 +67,7 @@ pub fn way_out<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let asks = due
         && !neighbour.was_asked(tables.neighbour(neighbour.slot()), now, tables.touch_interval());
     interface.set(egress.ifindex);
-    if !P::COMPLETE && (asks || !known || egress.flags & Egress::XDP_TRANSMIT == 0) {
+    if !P::COMPLETE && (asks || !can_send(packet, parsed, &egress)) {
         return Ok(None);
     }
     if stale {
@@ -156,13 +156,23 @@ fn refreshed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     Ok(egress)
 }
 
+/// Whether XDP can send the packet out of there, to a neighbour that is known. In several buffers it is
+/// sent back to where it came from only: that driver knows such packets, another one may lose them, and
+/// nobody is told.
+#[inline(always)]
+pub fn can_send<A: Family, P: Packet>(packet: &P, parsed: &Parsed<A>, egress: &Egress) -> bool {
+    let needed = Egress::NEIGHBOUR | Egress::XDP_TRANSMIT;
+    egress.flags & needed == needed
+        && (egress.ifindex == packet.ifindex() || !parsed.is_in_parts(packet))
+}
+
 /// Length of the packet from its IP header on, or of the longest segment that it will be cut into.
 #[inline(always)]
 fn l3_len<A: Family, P: Packet>(packet: &P, parsed: &Parsed<A>) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "offsets of headers")]
     let (l3_at, l4_at) = (L3_AT as u32, parsed.l4_at as u32);
     match packet.segment_payload() {
-        0 => packet.len().wrapping_sub(l3_at),
+        0 => parsed.frame_len(packet).wrapping_sub(l3_at),
         // How long each is nobody says.
         BY_FRAGMENTS => 0,
         segment => l4_at - l3_at + parsed.l4_header_len + segment,

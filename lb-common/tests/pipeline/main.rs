@@ -18,6 +18,7 @@ mod graduation;
 mod hairpin;
 mod held;
 mod host;
+mod jumbo;
 mod life;
 mod local;
 mod lost;

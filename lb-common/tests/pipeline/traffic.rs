@@ -35,10 +35,13 @@ pub struct At {
     pub own: bool,
     /// Whether the device took a VLAN's tag out of it.
     pub tagged: bool,
+    /// How many bytes the packet's first buffer holds.
+    pub first_buffer: usize,
 }
 
 const fn at(hook: Hook, ifindex: u32) -> At {
-    At { hook, ifindex, xdp: false, segment_payload: 0, own: false, tagged: false }
+    let first_buffer = usize::MAX;
+    At { hook, ifindex, xdp: false, segment_payload: 0, own: false, tagged: false, first_buffer }
 }
 
 /// From [`POD`].
@@ -172,6 +175,7 @@ impl World {
         packet.segment_payload = at.segment_payload;
         packet.own = at.own;
         packet.tagged = at.tagged;
+        packet.first_buffer = at.first_buffer;
         let outcome = pipeline::run(&mut packet, &self.tables, at.hook, self.now);
         let counted = self
             .tables

@@ -54,6 +54,15 @@ pub enum DataplaneError {
         #[source]
         source: Box<aya::EbpfError>,
     },
+    /// What the kernel has could not be tried.
+    #[error(
+        "can't try what the kernel has, by programs of a few instructions; lb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, and the right to load programs"
+    )]
+    Trial {
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel refused a program.
     #[error(
         "the kernel refused the program {program}; lb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT"

@@ -1,5 +1,7 @@
 //! The compiled programs, part of this binary, and their loading.
 
+use std::borrow::Cow;
+
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapError, ProgramArray},
@@ -12,7 +14,7 @@ use lb_common::{
     verdict::Stage,
 };
 
-use super::{DataplaneError, Pins};
+use super::{DataplaneError, Features, Pins, frags};
 
 /// The object that lb-ebpf was compiled to.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
@@ -55,8 +57,18 @@ pub const MAPS: [&str; 37] = [
     "SOURCE_RANGES_V4",
     "SOURCE_RANGES_V6",
     "STAGES",
-    "STAGES_XDP",
+    STAGES_XDP,
 ];
+
+/// The later stages at XDP. The kernel takes programs of one kind only into it, for packets in several
+/// buffers or not, whichever came first: so it is pinned under one of two names.
+const STAGES_XDP: &str = "STAGES_XDP";
+
+/// The name for programs that know packets in several buffers.
+const STAGES_XDP_FRAGS: &str = "STAGES_XDP_FRAGS";
+
+/// `BPF_F_IPV6` of `bpf_l4_csum_replace` (linux/bpf.h).
+const IPV6_FLAG: u64 = 1 << 7;
 
 /// Of how many packets, in each family, fragments may be on their way.
 const FRAGMENTS: u32 = 1 << 14;
@@ -111,6 +123,7 @@ impl Default for Sizes {
 #[derive(Debug)]
 pub struct Programs {
     ebpf: Ebpf,
+    features: Features,
 }
 
 impl Programs {
@@ -141,6 +154,17 @@ impl Programs {
 
     /// Loads maps and programs. Maps that are pinned are taken as they are, others made and pinned.
     pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Self, DataplaneError> {
+        let features = Features::tried().map_err(|source| DataplaneError::Trial { source })?;
+        Self::load_for(pins, sizes, features)
+    }
+
+    /// The same for a kernel that has these features.
+    pub fn load_for(
+        pins: &Pins,
+        sizes: &Sizes,
+        features: Features,
+    ) -> Result<Self, DataplaneError> {
+        let ipv6_flag = if features.ipv6_flag { IPV6_FLAG } else { 0 };
         let mut loader = EbpfLoader::new();
         for (map, entries) in [
             ("ADDRESSES_V4", sizes.frontends),
@@ -173,10 +197,17 @@ impl Programs {
         for map in MAPS {
             loader.map_pin_path(map, pins.maps().join(map));
         }
+        loader.override_global("IPV6_FLAG", &ipv6_flag, true);
+        let object = if features.frags {
+            loader.map_pin_path(STAGES_XDP, pins.maps().join(STAGES_XDP_FRAGS));
+            Cow::Borrowed(OBJECT)
+        } else {
+            Cow::Owned(frags::without(OBJECT))
+        };
         let ebpf = loader
-            .load(OBJECT)
+            .load(&object)
             .map_err(|source| DataplaneError::Object { source: Box::new(source) })?;
-        let mut programs = Self { ebpf };
+        let mut programs = Self { ebpf, features };
         for name in Self::NAMES {
             programs.load_program(name).map_err(|source| DataplaneError::Program {
                 program: name,
@@ -185,6 +216,22 @@ impl Programs {
         }
         programs.set_stages()?;
         Ok(programs)
+    }
+
+    /// Lets go of the later stages of another kind, which an earlier version left. Those programs that go on
+    /// to them leave what they can't finish to TC from now on.
+    pub fn release_other_stages(&self, pins: &Pins) -> Result<(), DataplaneError> {
+        pins.remove_map(if self.features.frags { STAGES_XDP } else { STAGES_XDP_FRAGS })
+    }
+
+    /// What they make use of.
+    pub const fn features(&self) -> Features {
+        self.features
+    }
+
+    /// What the map of the later stages at XDP is pinned as.
+    pub const fn xdp_stages(&self) -> &'static str {
+        if self.features.frags { STAGES_XDP_FRAGS } else { STAGES_XDP }
     }
 
     /// Puts the programs of the later stages where the first ones go on to. Each takes the place of the

@@ -94,6 +94,17 @@ impl Pins {
         self.root.join("maps")
     }
 
+    /// Removes the pin of a map; that there is none is no error.
+    pub fn remove_map(&self, name: &str) -> Result<(), DataplaneError> {
+        let path = self.maps().join(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(DataplaneError::Pin { action: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Where links are pinned.
     pub fn links(&self) -> PathBuf {
         self.root.join("links")

@@ -42,7 +42,7 @@ pub use sent::Sent;
 pub use shared::in_shared_bed;
 pub use world::{Backend, Devices, Front, Ruled, World};
 
-const BPFFS: &str = "/sys/fs/bpf";
+pub const BPFFS: &str = "/sys/fs/bpf";
 const NODE: &str = "node1";
 
 /// The interface where XDP is attached, and no packet is.

@@ -6,6 +6,7 @@
 //! - `odd`: fragments, extension headers, missing stages. `sctp`: the transport that TC alone
 //!   knows. `rules`: affinity, source ranges, policies, addresses.
 //! - `drops`: every other reason that can be had. `graduation`: how flows move between the two tables.
+//! - `features`: what only some kernels have.
 //!
 //! Traffic over attached programs does not belong here.
 
@@ -13,6 +14,7 @@
 mod bed;
 
 mod drops;
+mod features;
 mod graduation;
 mod local;
 mod odd;

@@ -77,7 +77,7 @@ fn without_the_program_of_the_next_stage_packets_are_dropped_and_counted() -> Re
             bed.send(bed.world.uplink_in(), &packet).is(action::TC_SHOT, &packet, &counted);
         }
     }
-    for map in ["STAGES", "STAGES_XDP"] {
+    for map in ["STAGES", bed.programs().xdp_stages()] {
         stages(map)?.clear_index(&Stage::Whole.place(uplink))?;
     }
     for family in Family::BOTH {

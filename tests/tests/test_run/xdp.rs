@@ -1,16 +1,20 @@
 //! What XDP finishes, and what it leaves to TC with nothing written.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use lb_common::{tables::Device, wire::L4};
 use lb_tests::lab::cast::{NODE1, NODE2, OUTSIDE};
+use lb_userspace::dataplane::{Features, Pins, Programs};
 
 use crate::{
-    CREATED, DECLINED, RESOLVE, TRANSMIT, answer,
+    CREATED, DECLINED, RESOLVE, STACK, TRANSMIT, answer,
     bed::{
-        Backend, Front,
+        Backend, Front, SIZES,
         sent::action,
         world::{CLIENT_PORT, uplink_mac},
     },
-    between, each, flows, from_outside,
+    between, each,
+    features::with_pins,
+    flows, from_outside,
     remote::outward,
     snat_port,
 };
@@ -89,4 +93,74 @@ fn a_packet_that_renews_its_flows_age_is_left_to_tc() -> Result<()> {
         bed.send(bed.world.xdp(), &packet).is(action::XDP_PASS, &packet, &[DECLINED]);
         bed.tables.set_settings(crate::bed::SETTINGS);
     })
+}
+
+/// Test-run lays what is longer than a page in several buffers, if the program knows such packets.
+#[test]
+fn a_packet_in_several_buffers_is_translated() -> Result<()> {
+    each(|bed, family, l4| {
+        if l4 == L4::Sctp {
+            return;
+        }
+        let packet = from_outside(family, l4, Backend::Local).payload(&[0x5a; 8_000]);
+        if !bed.programs().features().frags {
+            let mut out = vec![0; 9_000];
+            let ran = bed.run(bed.world.xdp(), &packet.build(), &mut out).expect("a test run");
+            assert_eq!(ran, None, "the kernel has no such packets");
+            return;
+        }
+        let (client, backend) =
+            (OUTSIDE.socket(family, CLIENT_PORT), Backend::Local.socket(family));
+        let translated = between(packet.clone(), client, backend);
+        let first = bed.send(bed.world.xdp(), &packet);
+        first.is(action::XDP_PASS, &translated, &[STACK, CREATED]);
+        bed.send(bed.world.xdp(), &packet).is(action::XDP_PASS, &translated, &[STACK]);
+    })
+}
+
+#[test]
+fn a_packet_in_several_buffers_is_left_to_tc_where_another_interface_might_lose_it() -> Result<()> {
+    each(|bed, family, l4| {
+        if l4 == L4::Sctp || !bed.programs().features().frags {
+            return;
+        }
+        let usual = bed.world.devices.table();
+        let long: Vec<_> =
+            usual.iter().map(|(at, device)| (*at, Device { mtu: 9_000, ..*device })).collect();
+        bed.tables.devices.update(&long).expect("longer packets");
+        let payload = [0x5a; 8_000];
+        let (back, away) = (Backend::Remote, Backend::Elsewhere);
+        let long = from_outside(family, l4, back).payload(&payload);
+        assert_eq!(bed.send(bed.world.xdp(), &long).action, bed.world.out_of_eth0());
+        let short = from_outside(family, l4, away);
+        let long = short.clone().payload(&payload);
+        bed.send(bed.world.xdp(), &long).is(action::XDP_PASS, &long, &[DECLINED]);
+        assert_eq!(bed.send(bed.world.xdp(), &short).action, action::XDP_REDIRECT);
+        bed.send(bed.world.xdp(), &long).is(action::XDP_PASS, &long, &[DECLINED]);
+        bed.tables.devices.update(&usual).expect("packets as usual");
+    })
+}
+
+/// An earlier version knew no packets in several buffers, and the kernel lets no program go on to one of
+/// another kind.
+#[test]
+fn programs_of_one_kind_take_over_from_those_of_the_other() -> Result<()> {
+    let usual = Features::tried()?;
+    for frags in [true, false] {
+        if usual.frags {
+            with_pins(|pins| taken_over(pins, Features { frags, ..usual }))?;
+        }
+    }
+    Ok(())
+}
+
+fn taken_over(pins: &Pins, features: Features) -> Result<()> {
+    let before = Features { frags: !features.frags, ..features };
+    let before = Programs::load_for(pins, &SIZES, before)?;
+    let now = Programs::load_for(pins, &SIZES, features)?;
+    let pin = |programs: &Programs| pins.maps().join(programs.xdp_stages());
+    ensure!(pin(&before) != pin(&now) && pin(&before).exists() && pin(&now).exists());
+    now.release_other_stages(pins)?;
+    ensure!(!pin(&before).exists() && pin(&now).exists());
+    Ok(())
 }

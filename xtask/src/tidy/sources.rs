@@ -60,6 +60,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-userspace/src/dataplane/mapped.rs", "writes memory-mapped arrays"),
     ("lb-userspace/src/dataplane/tables.rs", "aya's Pod for the counters"),
     ("lb-userspace/src/dataplane/traffic.rs", "aya's Pod for the figures of backends"),
+    ("lb-userspace/src/dataplane/trial.rs", "the system calls that try what the kernel has"),
     ("tests/benches/rig/live.rs", "the system call for live frames, with what aya leaves out"),
     ("tests/src/lab/namespace.rs", "enters a namespace between fork and exec"),
     ("tests/src/process.rs", "asks for a signal between fork and exec"),

@@ -34,7 +34,7 @@ pub fn attach_error(point: Point, interface: &str, source: ProgramError) -> Atta
         Some(libc::EBUSY) => "another program is attached there",
         Some(libc::EPERM) => "not permitted; run as root, or with CAP_BPF and CAP_NET_ADMIN",
         Some(libc::ENODEV) => "the interface is gone",
-        Some(libc::EINVAL) => {
+        Some(libc::EINVAL | libc::ERANGE) => {
             "the driver does not take it (its MTU may be too large for XDP: one of over a page takes \
              Linux 5.18 and a driver that knows packets in several buffers)"
         }

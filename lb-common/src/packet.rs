@@ -5,7 +5,7 @@ use crate::{
     addr::Port,
     checksum::Delta,
     verdict::DropReason,
-    wire::{Header, Icmp, L4, Sctp, Tcp, TcpFlags, Udp},
+    wire::{EtherType, Ethernet, Header, Icmp, L4, MacPair, Sctp, Tcp, TcpFlags, Udp},
 };
 
 /// A rewrite of the transport header: new ports, and what they and the addresses do to its sum.
@@ -33,6 +33,9 @@ pub const BY_FRAGMENTS: u32 = 0xffff;
 pub struct Settled(pub u32, pub u32, pub u32);
 
 /// One packet at a hook: an Ethernet frame, its memory checked at every access.
+///
+/// A device without link layer has packets that begin with their IP header. Such a packet is told as the frame that it
+/// would be: all offsets and lengths count a link header, only that there is none to be read or written.
 #[expect(clippy::len_without_is_empty, reason = "a frame is never empty")]
 pub trait Packet: Sized {
     /// Whether this hook can finish every packet. One that can't (XDP) hands what it can't finish
@@ -44,6 +47,25 @@ pub trait Packet: Sized {
 
     /// The same, to be written.
     fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H>;
+
+    /// What the frame says that it carries.
+    #[inline(always)]
+    fn ether_type(&self) -> Option<EtherType> {
+        Some(self.header::<Ethernet>(0)?.ether_type())
+    }
+
+    /// The frame's link-layer addresses. Of a packet without link header they mean nothing.
+    #[inline(always)]
+    fn macs(&self) -> Option<MacPair> {
+        Some(self.header::<Ethernet>(0)?.macs())
+    }
+
+    /// Writes them. A packet without link header gets one with them if it is sent on, after all else.
+    #[inline(always)]
+    fn set_macs(&mut self, macs: MacPair) -> Option<()> {
+        self.header_mut::<Ethernet>(0)?.set_macs(macs);
+        Some(())
+    }
 
     /// Length of the frame in bytes.
     fn len(&self) -> u32;
@@ -65,8 +87,8 @@ pub trait Packet: Sized {
     /// Only where packets are finished.
     fn cut(&mut self, len: u32) -> bool;
 
-    /// Makes room for so many bytes in front of the frame; what is in it is not said. False: there is
-    /// none. Only where packets are finished.
+    /// Makes room for so many bytes behind the link header, which stays as it is; what is in the room is not
+    /// said. False: there is none. Only where packets are finished.
     fn grow(&mut self, bytes: u32) -> bool;
 
     /// Gives back what it is given. In the kernel it goes through memory of which the verifier knows

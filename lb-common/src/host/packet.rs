@@ -5,7 +5,10 @@ use core::{cell::Cell, iter};
 
 extern crate alloc;
 
-use crate::{packet::Packet, wire::Header};
+use crate::{
+    packet::Packet,
+    wire::{Ethernet, Header},
+};
 
 /// A frame in a vector, at a hook that can finish every packet (TC) or can't (XDP).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +75,8 @@ impl<const COMPLETE: bool> Packet for HostPacket<COMPLETE> {
     }
 
     fn grow(&mut self, bytes: u32) -> bool {
-        self.frame.splice(0..0, iter::repeat_n(0, bytes as usize));
+        let behind = self.frame.len().min(Ethernet::LEN);
+        self.frame.splice(behind..behind, iter::repeat_n(0, bytes as usize));
         true
     }
 

@@ -23,13 +23,12 @@ impl<const LINK: bool> SkbPacket<'_, LINK> {
     /// From here on offsets are wrong: this is the last that is done to a packet.
     #[inline(always)]
     pub fn put_link(&mut self, verdict: Verdict) -> Result<(), DropReason> {
-        let macs = match verdict {
+        let macs = if let Verdict::Resolve(_) = verdict {
             // The kernel finds them.
-            Verdict::Resolve(_) => NO_MACS,
-            _ => {
-                let [first, second, third] = Note::MACS.map(|word| self.noted(word));
-                MacPair::from_wire(first, second, third)
-            }
+            NO_MACS
+        } else {
+            let [first, second, third] = Note::MACS.map(|word| self.noted(word));
+            MacPair::from_wire(first, second, third)
         };
         let ether_type = EtherType::from_wire(self.field_protocol());
         // SAFETY: the program's own context; no references into the packet exist.

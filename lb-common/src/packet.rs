@@ -6,7 +6,7 @@ use crate::{
     checksum::Delta,
     tables::Held,
     verdict::DropReason,
-    wire::{Header, Icmp, L4, Sctp, Tcp, TcpFlags, Udp},
+    wire::{EtherType, Ethernet, Header, Icmp, L4, MacPair, Sctp, Tcp, TcpFlags, Udp},
 };
 
 /// A rewrite of the transport header: new ports, and what they and the addresses do to its sum.
@@ -36,6 +36,9 @@ pub const BY_FRAGMENTS: u32 = 0xffff;
 pub struct Settled(pub u32, pub u32, pub u32);
 
 /// One packet at a hook: an Ethernet frame, its memory checked at every access.
+///
+/// A device without link layer has packets that begin with their IP header. Such a packet is told as the frame that it
+/// would be: all offsets and lengths count a link header, only that there is none to be read or written.
 #[expect(clippy::len_without_is_empty, reason = "a frame is never empty")]
 pub trait Packet: Sized {
     /// Whether this hook can finish every packet. One that can't (XDP) hands what it can't finish
@@ -47,6 +50,25 @@ pub trait Packet: Sized {
 
     /// The same, to be written.
     fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H>;
+
+    /// What the frame says that it carries.
+    #[inline(always)]
+    fn ether_type(&self) -> Option<EtherType> {
+        Some(self.header::<Ethernet>(0)?.ether_type())
+    }
+
+    /// The frame's link-layer addresses. Of a packet without link header they mean nothing.
+    #[inline(always)]
+    fn macs(&self) -> Option<MacPair> {
+        Some(self.header::<Ethernet>(0)?.macs())
+    }
+
+    /// Writes them. A packet without link header gets one with them if it is sent on, after all else.
+    #[inline(always)]
+    fn set_macs(&mut self, macs: MacPair) -> Option<()> {
+        self.header_mut::<Ethernet>(0)?.set_macs(macs);
+        Some(())
+    }
 
     /// How many bytes of the frame are in hand: all, or where not every packet can be finished perhaps its
     /// first part only, in which all headers are that are read (XDP, a frame in several buffers).
@@ -69,8 +91,8 @@ pub trait Packet: Sized {
     /// Only where packets are finished.
     fn cut(&mut self, len: u32) -> bool;
 
-    /// Makes room for so many bytes in front of the frame; what is in it is not said. False: there is
-    /// none. Only where packets are finished.
+    /// Makes room for so many bytes behind the link header, which stays as it is; what is in the room is not
+    /// said. False: there is none. Only where packets are finished.
     fn grow(&mut self, bytes: u32) -> bool;
 
     /// Copies the frame, with its length; false: there is not so much room. Only where packets are finished.

@@ -31,6 +31,14 @@ pub enum Verdict {
     Later(Stage),
 }
 
+impl Verdict {
+    /// Whether the packet goes to another interface by itself.
+    #[inline(always)]
+    pub const fn is_sent_on(self) -> bool {
+        matches!(self, Self::Transmit(_) | Self::Resolve(_) | Self::Inject(_))
+    }
+}
+
 /// What a sender is answered whose packet was not taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -18,8 +18,14 @@ mod actions;
 mod counted;
 #[path = "../src/fib.rs"]
 mod fib;
+#[expect(dead_code, reason = "the steps are of the first stage")]
+#[path = "../src/link.rs"]
+mod link;
 #[path = "../src/maps.rs"]
 mod maps;
+#[expect(dead_code, reason = "the steps are of the first stage")]
+#[path = "../src/note.rs"]
+mod note;
 #[expect(dead_code, reason = "the steps are of the first stage")]
 #[path = "../src/packet.rs"]
 mod packet;
@@ -113,7 +119,7 @@ fn tc_redirect(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn conclude(ctx: &TcContext, outcome: Result<Verdict, DropReason>) -> i32 {
-    actions::classifier(&SkbPacket::new(ctx), Hook::UplinkIn, outcome)
+    actions::classifier(&mut SkbPacket::<true>::new(ctx), Hook::UplinkIn, outcome)
 }
 
 #[inline(always)]
@@ -126,7 +132,7 @@ fn process_xdp<const STEP: u32>(ctx: &XdpContext) -> Result<Verdict, DropReason>
 #[inline(always)]
 fn process_tc<const STEP: u32>(ctx: &TcContext) -> Result<Verdict, DropReason> {
     let tables = Without::<_, STEP>::new(Kernel::at(ctx.as_ptr()));
-    let mut packet = Without::<_, STEP>::new(SkbPacket::new(ctx));
+    let mut packet = Without::<_, STEP>::new(SkbPacket::<true>::new(ctx));
     pipeline::first(&mut packet, &tables, Hook::UplinkIn, now::<STEP>())
 }
 

@@ -11,7 +11,7 @@ use lb_common::{
     verdict::{DropReason, Verdict},
 };
 
-use crate::packet::SkbPacket;
+use crate::{counted, packet::SkbPacket};
 
 /// The action for an outcome at XDP.
 #[inline(always)]
@@ -40,7 +40,19 @@ pub fn xdp(ctx: &XdpContext, outcome: Result<Verdict, DropReason>) -> u32 {
 
 /// The action for an outcome at TC. What isn't dropped or sent goes on to the next program.
 #[inline(always)]
-pub fn classifier(packet: &SkbPacket<'_>, hook: Hook, outcome: Result<Verdict, DropReason>) -> i32 {
+pub fn classifier<const LINK: bool>(
+    packet: &mut SkbPacket<'_, LINK>,
+    hook: Hook,
+    outcome: Result<Verdict, DropReason>,
+) -> i32 {
+    if !LINK
+        && let Ok(verdict) = outcome
+        && verdict.is_sent_on()
+        && packet.put_link(verdict).is_err()
+    {
+        counted::count(DropReason::Unwritable as u32);
+        return TC_ACT_SHOT;
+    }
     match outcome {
         Ok(Verdict::Pass(_) | Verdict::Stack | Verdict::Switch) => TC_ACT_UNSPEC,
         // SAFETY: takes numbers only. Answers with the action.

@@ -175,6 +175,10 @@ pub static SAMPLE: PerCpuArray<Sample> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::PLACES, 0);
 
+/// The same for bare devices.
+#[map]
+pub static STAGES_BARE: ProgramArray = ProgramArray::with_max_entries(Stage::PLACES, 0);
+
 /// The same at XDP.
 #[map]
 pub static STAGES_XDP: ProgramArray = ProgramArray::with_max_entries(Stage::PLACES, 0);

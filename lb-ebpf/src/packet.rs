@@ -1,4 +1,4 @@
-//! The one file that touches packet memory.
+//! The file that touches packet memory; but for `link.rs`, which writes link headers into it.
 //!
 //! References are made in [`at`], which the verifier follows: it learns the packet's length from
 //! the comparison there, for this pointer and whatever is read through it.
@@ -11,8 +11,8 @@ use aya_ebpf::{
         __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM,
     },
     helpers::generated::{
-        bpf_clone_redirect, bpf_csum_update, bpf_l4_csum_replace, bpf_skb_change_head,
-        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_csum_update, bpf_l4_csum_replace, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
     },
     programs::{TcContext, XdpContext},
 };
@@ -20,17 +20,19 @@ use lb_common::{
     packet::{BY_FRAGMENTS, L4Change, Packet, Settled, exchange_sctp_ports},
     tables::Held,
     verdict::DropReason,
-    wire::{EtherType, Header, L4, Sctp, Tcp, TcpFlags, Udp},
+    wire::{EtherType, Ethernet, Header, L4, MacPair, Sctp, Tcp, TcpFlags, Udp},
 };
+
+use crate::{link::NO_MACS, note::Note};
 
 /// A packet at XDP.
 pub struct XdpPacket<'a> {
     ctx: &'a XdpContext,
 }
 
-/// A packet at TC.
-pub struct SkbPacket<'a> {
-    skb: *mut __sk_buff,
+/// A packet at TC. `LINK`: with a link header, as on all devices but bare ones.
+pub struct SkbPacket<'a, const LINK: bool> {
+    pub(crate) skb: *mut __sk_buff,
     _ctx: PhantomData<&'a TcContext>,
 }
 
@@ -45,25 +47,9 @@ const ALL_HEADERS: u32 = 256;
 /// The VLAN's number in a tag; 0 in one that only says how urgent a frame is.
 const VLAN: u32 = 0xfff;
 
-/// What stages note for later ones, and in which word of the context (`cb`).
-#[derive(Clone, Copy)]
-pub enum Note {
-    /// The hook's number.
-    Hook = 0,
-    /// The drop's number, or a verdict's; within a stage, see [`Packet::settle`].
-    Reason = 1,
-    /// How long the packet might have been; of SCTP that was translated, what is to be amended in its
-    /// checksum, or 0.
-    Mtu = 2,
-    /// Where SCTP begins and how long it is; within a stage, see [`Packet::settle`].
-    Second = 3,
-    /// A verdict's interface; within a stage, see [`Packet::settle`].
-    Third = 4,
-}
-
 /// The header `offset` bytes into the packet, if it ends within it.
 #[inline(always)]
-fn at<H: Header>(data: usize, data_end: usize, offset: usize) -> Option<*mut H> {
+pub fn at<H: Header>(data: usize, data_end: usize, offset: usize) -> Option<*mut H> {
     let start = data + offset;
     if start + size_of::<H>() > data_end {
         return None;
@@ -162,12 +148,15 @@ impl Packet for XdpPacket<'_> {
     }
 }
 
-impl<'a> SkbPacket<'a> {
+impl<'a, const LINK: bool> SkbPacket<'a, LINK> {
+    /// Bytes of a frame that are not there.
+    const MISSING: usize = if LINK { 0 } else { Ethernet::LEN };
+
     /// The packet of this context, its headers made linear: on paths where the driver left them in
     /// fragments they could not be read otherwise.
     #[inline(always)]
     pub fn new(ctx: &'a TcContext) -> Self {
-        let packet = Self { skb: ctx.skb.skb, _ctx: PhantomData };
+        let packet = Self::again(ctx);
         let needed = if packet.field_protocol() == EtherType::IPV6.to_wire() { 74 } else { 54 };
         packet.make_linear(needed);
         packet
@@ -176,8 +165,8 @@ impl<'a> SkbPacket<'a> {
     /// The same with all headers that there may be.
     #[inline(always)]
     pub fn with_all_headers(ctx: &'a TcContext) -> Self {
-        let packet = Self { skb: ctx.skb.skb, _ctx: PhantomData };
-        let len = packet.len();
+        let packet = Self::again(ctx);
+        let len = packet.skb_len();
         packet.make_linear(if len < ALL_HEADERS { len } else { ALL_HEADERS });
         packet
     }
@@ -200,7 +189,7 @@ impl<'a> SkbPacket<'a> {
     #[inline(always)]
     fn make_linear(&self, needed: u32) {
         let linear = (self.data_end() - self.data()) as u32;
-        if linear < needed && linear < self.len() && self.segment_payload() != BY_FRAGMENTS {
+        if linear < needed && linear < self.skb_len() && self.segment_payload() != BY_FRAGMENTS {
             // A packet that is too short all the same fails at the bounds checks.
             // SAFETY: the program's own context; pointers into the packet don't exist yet.
             unsafe { bpf_skb_pull_data(self.skb, needed) };
@@ -221,45 +210,82 @@ impl<'a> SkbPacket<'a> {
         unsafe { core::ptr::read_volatile(&raw const (*self.skb).cb[what as usize]) }
     }
 
+    /// Where in memory a frame's offset is. Nobody asks for the header that is missing. The mask, which is longer than
+    /// all headers, is for the verifier: without it the compiler subtracts from the packet's beginning ("offset is
+    /// outside of the packet", 6.18).
     #[inline(always)]
-    fn data(&self) -> usize {
+    fn place(offset: usize) -> usize {
+        if LINK { offset } else { offset.wrapping_sub(Self::MISSING) & 0x3fff }
+    }
+
+    #[inline(always)]
+    fn skb_len(&self) -> u32 {
+        // SAFETY: the program's own context.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    pub fn data(&self) -> usize {
         // SAFETY: the program's own context.
         unsafe { (*self.skb).data as usize }
     }
 
     #[inline(always)]
-    fn data_end(&self) -> usize {
+    pub fn data_end(&self) -> usize {
         // SAFETY: the program's own context.
         unsafe { (*self.skb).data_end as usize }
     }
 
     #[inline(always)]
-    fn field_protocol(&self) -> u16 {
+    pub fn field_protocol(&self) -> u16 {
         // SAFETY: the program's own context.
         unsafe { (*self.skb).protocol as u16 }
     }
 }
 
-impl Packet for SkbPacket<'_> {
+impl<const LINK: bool> Packet for SkbPacket<'_, LINK> {
     const COMPLETE: bool = true;
 
     #[inline(always)]
     fn header<H: Header>(&self, offset: usize) -> Option<&H> {
         // SAFETY: `at` checked the bounds; `Header` has alignment 1 and takes any bytes; the
         // packet's memory stays where it is while `self` is borrowed.
-        at::<H>(self.data(), self.data_end(), offset).map(|header| unsafe { &*header })
+        at::<H>(self.data(), self.data_end(), Self::place(offset)).map(|header| unsafe { &*header })
     }
 
     #[inline(always)]
     fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H> {
         // SAFETY: as in `header`, and `self` is borrowed exclusively.
-        at::<H>(self.data(), self.data_end(), offset).map(|header| unsafe { &mut *header })
+        at::<H>(self.data(), self.data_end(), Self::place(offset))
+            .map(|header| unsafe { &mut *header })
+    }
+
+    #[inline(always)]
+    fn ether_type(&self) -> Option<EtherType> {
+        if LINK {
+            return Some(self.header::<Ethernet>(0)?.ether_type());
+        }
+        Some(EtherType::from_wire(self.field_protocol()))
+    }
+
+    #[inline(always)]
+    fn macs(&self) -> Option<MacPair> {
+        if LINK { Some(self.header::<Ethernet>(0)?.macs()) } else { Some(NO_MACS) }
+    }
+
+    #[inline(always)]
+    fn set_macs(&mut self, macs: MacPair) -> Option<()> {
+        if LINK {
+            self.header_mut::<Ethernet>(0)?.set_macs(macs);
+        } else {
+            self.note_macs(macs);
+        }
+        Some(())
     }
 
     #[inline(always)]
     fn len(&self) -> u32 {
-        // SAFETY: the program's own context.
-        unsafe { (*self.skb).len }
+        self.skb_len() + Self::MISSING as u32
     }
 
     #[inline(always)]
@@ -289,18 +315,17 @@ impl Packet for SkbPacket<'_> {
     #[inline(always)]
     fn cut(&mut self, len: u32) -> bool {
         // SAFETY: the program's own context; no references into the packet exist.
-        unsafe { bpf_skb_change_tail(self.skb, len, 0) == 0 }
+        unsafe { bpf_skb_change_tail(self.skb, len - Self::MISSING as u32, 0) == 0 }
     }
 
     #[inline(always)]
     fn grow(&mut self, bytes: u32) -> bool {
-        // SAFETY: the program's own context; no references into the packet exist.
-        unsafe { bpf_skb_change_head(self.skb, bytes, 0) == 0 }
+        self.make_room(bytes)
     }
 
     #[inline(always)]
     fn save(&self, held: &mut Held) -> bool {
-        let len = self.len();
+        let len = self.skb_len();
         if len == 0 || len > Held::LONGEST {
             return false;
         }
@@ -353,7 +378,7 @@ impl Packet for SkbPacket<'_> {
     fn change_tcp_flags(&mut self, offset: usize, flags: TcpFlags) -> Result<(), DropReason> {
         let tcp = self.header_mut::<Tcp>(offset).ok_or(DropReason::Unwritable)?;
         let delta = tcp.exchange_flags(flags).for_helper();
-        let at = (offset + Tcp::CHECKSUM_AT) as u32;
+        let at = (offset - Self::MISSING + Tcp::CHECKSUM_AT) as u32;
         // SAFETY: the program's own context; references into the packet ended above.
         let failed = unsafe { bpf_l4_csum_replace(self.skb, at, 0, delta, 0) != 0 };
         if failed { Err(DropReason::Unwritable) } else { Ok(()) }
@@ -385,6 +410,7 @@ impl Packet for SkbPacket<'_> {
                 return Ok(());
             }
         };
+        let at = at - Self::MISSING;
         let (addresses, ports) = (change.addresses.for_helper(), change.ports.for_helper());
         let ipv6_flag = if change.is_ipv6 { IPV6_FLAG.load() } else { 0 };
         let pseudo = flags | u64::from(BPF_F_PSEUDO_HDR) | ipv6_flag;

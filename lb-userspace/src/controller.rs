@@ -6,6 +6,7 @@
 
 mod settings;
 mod source_ports;
+mod xdp;
 
 use std::{collections::BTreeSet, path::PathBuf, process};
 
@@ -84,6 +85,7 @@ impl Controller {
         devices: &Devices,
     ) -> Result<Self> {
         let interfaces = devices::classify(devices, &options.selection)?;
+        devices::check_kernel(&interfaces)?;
         pins.lock()?;
         let takes_over = pins.hold_maps();
         let (programs, tables, writer, clock) = match Self::load(&options, &pins) {
@@ -239,6 +241,7 @@ impl Controller {
         let mtu = |mtu: u32| u16::try_from(mtu).unwrap_or(u16::MAX);
         let mut wanted = Vec::new();
         for (index, uplink) in &self.interfaces.uplinks {
+            let bare = if uplink.is_bare { Device::BARE } else { 0 };
             let sends = self.options.xdp != XdpMode::Off
                 && (self.options.xdp_transmit || uplink.kind.as_deref() != Some("veth"))
                 && self.options.xdp == XdpMode::Native;
@@ -246,7 +249,8 @@ impl Controller {
                 *index,
                 Device {
                     role: DeviceRole::Uplink as u8,
-                    flags: if sends && self.has_xdp(*index) { Device::XDP_TRANSMIT } else { 0 },
+                    flags: bare
+                        | if sends && self.has_xdp(*index) { Device::XDP_TRANSMIT } else { 0 },
                     mtu: mtu(uplink.mtu),
                     snat_v4: uplink.snat_v4.map(Into::into).unwrap_or_default(),
                     snat_v6: uplink.snat_v6.map(Into::into).unwrap_or_default(),
@@ -293,37 +297,35 @@ impl Controller {
     /// Attaches to interfaces that are new, and detaches from those that are none of ours any more.
     /// At the start an uplink that can't be had is an error; a pod may be gone before we get to it.
     fn attach(&mut self, at_start: bool) -> Result<()> {
+        if self.interfaces.uplinks.values().any(|uplink| uplink.is_bare) {
+            self.programs.load_bare()?;
+        }
         for (index, uplink) in &self.interfaces.uplinks {
             for point in [Point::UplinkIn, Point::UplinkOut] {
                 if self.hookup.is_attached(*index, point) {
                     continue;
                 }
-                let outcome =
-                    self.hookup.attach_tc(&mut self.programs, *index, &uplink.name, point);
+                let outcome = self.hookup.attach_tc(
+                    &mut self.programs,
+                    *index,
+                    &uplink.name,
+                    point,
+                    uplink.is_bare,
+                );
                 match outcome {
                     Err(error) if at_start => return Err(error.into()),
                     outcome => report(outcome.map_err(Into::into), "uplink not attached"),
                 }
             }
-            if !self.hookup.is_attached(*index, Point::UplinkXdp)
-                && let Err(error) = self.hookup.attach_xdp(
-                    &mut self.programs,
-                    *index,
-                    &uplink.name,
-                    self.options.xdp,
-                )
-                && self.notes.insert(format!("{error}; TC does all the work there"))
-            {
-                tracing::warn!(%error, "TC does all the work there");
-            }
         }
+        self.attach_xdp();
         for (index, workload) in &self.interfaces.workloads {
             for point in [Point::WorkloadIn, Point::WorkloadOut] {
                 if self.hookup.is_attached(*index, point) {
                     continue;
                 }
                 let outcome =
-                    self.hookup.attach_tc(&mut self.programs, *index, &workload.name, point);
+                    self.hookup.attach_tc(&mut self.programs, *index, &workload.name, point, false);
                 report(outcome.map_err(Into::into), "pod's interface not attached");
             }
         }

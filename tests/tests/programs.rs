@@ -98,10 +98,11 @@ fn sizes() -> Result<Vec<(&'static str, Size)>> {
         held: 64,
         events: 4096,
     };
-    let programs = Programs::load(&pins.0, &small)?;
+    let mut programs = Programs::load(&pins.0, &small)?;
+    programs.load_bare()?;
     let object = Object::parse(OBJECT).context("the object")?;
     let mut sizes = Vec::new();
-    for name in Programs::NAMES {
+    for name in Programs::NAMES.into_iter().chain(Programs::BARE_NAMES) {
         let info = programs.program(name).context(name)?.info()?;
         let function = object.functions.values().find(|function| function.name == name);
         let size = Size {

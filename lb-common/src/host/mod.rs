@@ -5,11 +5,13 @@
 
 extern crate alloc;
 
+mod bare;
 mod family;
 mod packet;
 mod services;
 mod tables;
 
+pub use bare::BarePacket;
 pub use family::HostFamily;
 pub use packet::HostPacket;
 pub use tables::{FamilyState, HostTables, Routes};

@@ -5,7 +5,11 @@ use core::{cell::Cell, iter, ops::Range};
 
 extern crate alloc;
 
-use crate::{packet::Packet, tables::Held, wire::Header};
+use crate::{
+    packet::Packet,
+    tables::Held,
+    wire::{Ethernet, Header},
+};
 
 /// A frame in a vector, at a hook that can finish every packet (TC) or can't (XDP).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +96,8 @@ impl<const COMPLETE: bool> Packet for HostPacket<COMPLETE> {
     }
 
     fn grow(&mut self, bytes: u32) -> bool {
-        self.frame.splice(0..0, iter::repeat_n(0, bytes as usize));
+        let behind = self.frame.len().min(Ethernet::LEN);
+        self.frame.splice(behind..behind, iter::repeat_n(0, bytes as usize));
         true
     }
 

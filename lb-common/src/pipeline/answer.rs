@@ -177,8 +177,8 @@ fn reset<A: Family, P: Packet>(packet: &mut P, parsed: &Parsed<A>) -> Option<Ans
     if !packet.cut(parsed.l4_at as u32 + u32::from(TCP_LEN)) {
         return None;
     }
-    let ethernet = packet.header_mut::<Ethernet>(0)?;
-    ethernet.set_macs(ethernet.macs().swapped());
+    let macs = packet.macs()?;
+    packet.set_macs(macs.swapped())?;
     A::turn(packet, parsed, TCP_LEN)?;
     let tcp = packet.header_mut::<Tcp>(parsed.l4_at)?;
     tcp.fill(destination_port, source_port, sequence, acknowledgment, flags);
@@ -203,8 +203,8 @@ fn abort<A: Family, P: Packet>(packet: &mut P, parsed: &Parsed<A>) -> Option<Ans
     if !packet.cut(end) {
         return None;
     }
-    let ethernet = packet.header_mut::<Ethernet>(0)?;
-    ethernet.set_macs(ethernet.macs().swapped());
+    let macs = packet.macs()?;
+    packet.set_macs(macs.swapped())?;
     A::turn(packet, parsed, len)?;
     let chunk = Chunk::abort(is_reflected);
     *packet.header_mut::<Chunk>(parsed.l4_at + Sctp::LEN)? = chunk;
@@ -229,7 +229,6 @@ fn icmp<A: Family, P: Packet>(
     mtu: u32,
 ) -> Option<()> {
     let (sender, _) = parsed.source();
-    let macs = packet.header::<Ethernet>(0)?.macs();
     #[expect(clippy::cast_possible_truncation, reason = "offsets of headers")]
     let (l3_at, l4_at) = (Ethernet::LEN as u32, parsed.l4_at as u32);
     let whole = l4_at - l3_at + u32::from(parsed.l4_len);
@@ -241,9 +240,8 @@ fn icmp<A: Family, P: Packet>(
         return None;
     }
 
-    let ethernet = packet.header_mut::<Ethernet>(0)?;
-    ethernet.set_macs(macs.swapped());
-    ethernet.set_ether_type(A::ETHER_TYPE);
+    let macs = packet.macs()?;
+    packet.set_macs(macs.swapped())?;
     #[expect(clippy::cast_possible_truncation, reason = "at most 128")]
     let len = quoted as u16 + Icmp::LEN as u16;
     A::put(packet, from, sender, A::ICMP, len)?;

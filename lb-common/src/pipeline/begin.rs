@@ -14,7 +14,6 @@ use crate::{
     packet::{Packet, Settled},
     tables::{Device, DeviceRole, Draft, Egress, Emit, Flow, FlowKey, Half, State},
     verdict::{DropReason, Event},
-    wire::Ethernet,
 };
 
 /// How many source ports are tried.
@@ -112,8 +111,8 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     write_down(draft, now, parsed, choice, way);
     if hook == Hook::HostOut {
         // Not looked up: replies come in where requests leave.
-        let ethernet = packet.header::<Ethernet>(0).ok_or(DropReason::Unwritable)?;
-        draft.reverse.egress.macs = ethernet.macs().swapped();
+        let macs = packet.macs().ok_or(DropReason::Unwritable)?;
+        draft.reverse.egress.macs = macs.swapped();
         draft.reverse.egress.ifindex = packet.ifindex();
     }
 
@@ -246,6 +245,10 @@ pub fn complete_egress<T: Tables>(tables: &T, device: &Device, egress: &mut Egre
     egress.mtu = device.mtu;
     if device.flags & Device::XDP_TRANSMIT != 0 {
         egress.flags |= Egress::XDP_TRANSMIT;
+    }
+    // A tunnel may need the route with the packet, which only the kernel's neighbour table puts there.
+    if device.flags & Device::BARE != 0 {
+        egress.flags &= !Egress::NEIGHBOUR;
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     packet::Packet,
     tables::FlowKey,
     verdict::{Answer, DropReason, Event, PassReason, Verdict},
-    wire::{EtherType, Ethernet, Icmp, L4, Ports, Tcp, U16, Udp},
+    wire::{EtherType, Icmp, L4, Ports, Tcp, U16, Udp},
 };
 
 /// The stage of ICMP: answers an echo request to a Service, translates an error if the packet that it is
@@ -63,8 +63,8 @@ fn echo<A: Family, P: Packet, T: FamilyTables<A>>(
     if !is_asked || !ip.source.is_routable_source() || !ours::answers(tables, ip.destination) {
         return None;
     }
-    let ethernet = packet.header_mut::<Ethernet>(0)?;
-    ethernet.set_macs(ethernet.macs().swapped());
+    let macs = packet.macs()?;
+    packet.set_macs(macs.swapped())?;
     A::turn(packet, &Parsed::of(ip), ip.l4_len)?;
     let icmp = packet.header_mut::<Icmp>(ip.l4_at)?;
     icmp.set_kind(reply);

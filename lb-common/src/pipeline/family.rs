@@ -10,7 +10,7 @@ use crate::{
     packet::Packet,
     tables::Device,
     verdict::{DropReason, PassReason},
-    wire::{EtherType, Ethernet, IcmpKind, L4, Protocol},
+    wire::{Ethernet, IcmpKind, L4, Protocol},
 };
 
 /// What the IP header said.
@@ -109,8 +109,6 @@ pub trait Family: Address {
     const VERSION: u32;
     /// The flag of a device that switches it past the packet filters.
     const SWITCHED: u8;
-    /// What a frame with it says that it carries.
-    const ETHER_TYPE: EtherType;
     /// Length of the header without options in bytes.
     const HEADER_LEN: usize;
     /// Its control protocol.

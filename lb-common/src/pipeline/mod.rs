@@ -46,7 +46,7 @@ use crate::{
     packet::Packet,
     tables::{FlowKey, FrontendKey},
     verdict::{DropReason, Event, PassReason, Stage, Verdict},
-    wire::{EtherType, Ethernet, TcpFlags},
+    wire::{EtherType, TcpFlags},
 };
 use begin::Begun;
 use choose::Before;
@@ -134,7 +134,7 @@ fn ether_type<P: Packet>(packet: &P) -> Option<EtherType> {
         // Another network: that of the VLAN's own device, where it is seen too.
         return None;
     }
-    Some(packet.header::<Ethernet>(0)?.ether_type())
+    packet.ether_type()
 }
 
 /// Counts an outcome. Where not every packet can be finished, those that deserve an answer are left

@@ -11,7 +11,6 @@ use crate::{
     packet::{L4Change, Packet},
     tables::Emit,
     verdict::DropReason,
-    wire::Ethernet,
 };
 
 /// Writes what the flow says into the packet.
@@ -59,18 +58,16 @@ pub fn link<A: Family, P: Packet>(
     flow: FlowRef<A>,
     fate: Fate,
 ) -> Result<(), DropReason> {
-    let ethernet = match fate {
-        Fate::TRANSMIT | Fate::SWITCH | Fate::INJECT => {
-            packet.header_mut::<Ethernet>(0).ok_or(DropReason::Unwritable)?
-        }
-        _ => return Ok(()),
-    };
-    let (old, new) = (ethernet.macs(), flow.egress().macs);
-    ethernet.set_macs(match fate {
+    if !matches!(fate, Fate::TRANSMIT | Fate::SWITCH | Fate::INJECT) {
+        return Ok(());
+    }
+    let old = packet.macs().ok_or(DropReason::Unwritable)?;
+    let new = flow.egress().macs;
+    let macs = match fate {
         // Who sent it, a bridge knows by its port.
         Fate::SWITCH => old.with_destination_of(new),
         _ if hook == Hook::WorkloadIn && flow.emits(Emit::Turn) => old.swapped(),
         _ => new,
-    });
-    Ok(())
+    };
+    packet.set_macs(macs).ok_or(DropReason::Unwritable)
 }

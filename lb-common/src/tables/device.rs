@@ -20,7 +20,7 @@ pub enum DeviceRole {
 pub struct Device {
     /// A [`DeviceRole`]'s number.
     pub role: u8,
-    /// [`Device::XDP_TRANSMIT`], [`Device::SWITCHED_V4`] and [`Device::SWITCHED_V6`].
+    /// [`Device::XDP_TRANSMIT`], [`Device::SWITCHED_V4`], [`Device::SWITCHED_V6`] and [`Device::BARE`].
     pub flags: u8,
     /// Largest layer-3 packet in bytes; 0: not known.
     pub mtu: u16,
@@ -41,6 +41,8 @@ impl Device {
     pub const SWITCHED_V4: u8 = 2;
     /// The same for IPv6.
     pub const SWITCHED_V6: u8 = 4;
+    /// It has no link layer: packets on it begin with their IP header.
+    pub const BARE: u8 = 8;
 }
 
 const _: () = assert!(size_of::<Device>() == 32);

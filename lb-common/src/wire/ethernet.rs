@@ -28,6 +28,12 @@ impl EtherType {
     /// RFC 2464.
     pub const IPV6: Self = Self(0x86dd_u16.to_be());
 
+    /// From the 16 bits as they lie in memory (network order).
+    #[inline(always)]
+    pub const fn from_wire(wire: u16) -> Self {
+        Self(wire)
+    }
+
     /// The 16 bits as they lie in memory (network order).
     #[inline(always)]
     pub const fn to_wire(self) -> u16 {
@@ -51,6 +57,12 @@ impl MacPair {
     #[inline(always)]
     pub const fn from_wire(first: u32, second: u32, third: u32) -> Self {
         Self { first, second, third }
+    }
+
+    /// The three words.
+    #[inline(always)]
+    pub const fn to_wire(self) -> (u32, u32, u32) {
+        (self.first, self.second, self.third)
     }
 
     /// From a destination and a source address.

@@ -8,6 +8,7 @@ mod admission;
 mod affinity;
 mod agreement;
 mod answers;
+mod bare;
 mod bridged;
 mod collisions;
 mod drops;

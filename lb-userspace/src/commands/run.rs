@@ -31,7 +31,8 @@ pub struct Run {
     #[arg(long, value_name = "DIR")]
     manifests: PathBuf,
 
-    /// Interface towards other machines; may be given several times
+    /// Interface towards other machines; may be given several times. Ethernet, or a tunnel of plain IP packets
+    /// (wireguard, tun, ipip, sit, gre with a remote address; all but the first two need Linux 5.14)
     #[arg(long = "uplink", value_name = "IF", required = true)]
     uplinks: Vec<String>,
 

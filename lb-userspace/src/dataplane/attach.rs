@@ -99,9 +99,11 @@ pub struct Hookup {
 }
 
 impl Point {
-    /// The program for this place.
-    const fn program(self) -> &'static str {
+    /// The program for this place; `bare`: at a device without link layer, which is an uplink.
+    const fn program(self, bare: bool) -> &'static str {
         match self {
+            Self::UplinkIn if bare => "lb_bare_in",
+            Self::UplinkOut if bare => "lb_bare_out",
             Self::UplinkXdp => "lb_xdp",
             Self::UplinkIn => "lb_uplink_in",
             Self::UplinkOut => "lb_uplink_out",
@@ -184,16 +186,17 @@ impl Hookup {
         Ok(())
     }
 
-    /// Attaches a TC program.
+    /// Attaches a TC program; `bare`: one for devices without link layer, which are loaded then.
     pub fn attach_tc(
         &mut self,
         programs: &mut Programs,
         ifindex: u32,
         interface: &str,
         point: Point,
+        bare: bool,
     ) -> Result<(), AttachError> {
         let failed = |source| attach_error(point, interface, source);
-        let program = programs.classifier(point.program()).map_err(failed)?;
+        let program = programs.classifier(point.program(bare)).map_err(failed)?;
         let pin = self.pin(ifindex, point, Mode::Tcx);
         if self.tc == TcMode::Auto {
             let link = match taken_over(&pin, |link| replace_tcx(program, link)) {

@@ -20,7 +20,7 @@ use super::{DataplaneError, Features, Pins, frags};
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 37] = [
+pub const MAPS: [&str; 38] = [
     "ACCOUNTS",
     "ADDRESSES_V4",
     "ADDRESSES_V6",
@@ -57,6 +57,7 @@ pub const MAPS: [&str; 37] = [
     "SOURCE_RANGES_V4",
     "SOURCE_RANGES_V6",
     "STAGES",
+    "STAGES_BARE",
     STAGES_XDP,
 ];
 
@@ -124,6 +125,7 @@ impl Default for Sizes {
 pub struct Programs {
     ebpf: Ebpf,
     features: Features,
+    has_bare: bool,
 }
 
 impl Programs {
@@ -152,7 +154,23 @@ impl Programs {
         "lb_clock",
     ];
 
-    /// Loads maps and programs. Maps that are pinned are taken as they are, others made and pinned.
+    /// The programs for bare devices.
+    pub const BARE_NAMES: [&'static str; 12] = [
+        "lb_bare_begin",
+        "lb_bare_in_all",
+        "lb_bare_out_all",
+        "lb_bare_own_all",
+        "lb_bare_own_beg",
+        "lb_bare_answer",
+        "lb_bare_errors",
+        "lb_bare_sctp",
+        "lb_bare_hold",
+        "lb_bare_release",
+        "lb_bare_in",
+        "lb_bare_out",
+    ];
+
+    /// Loads maps and programs, but for those of bare devices. Maps that are pinned are taken as they are, others made and pinned.
     pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Self, DataplaneError> {
         let features = Features::tried().map_err(|source| DataplaneError::Trial { source })?;
         Self::load_for(pins, sizes, features)
@@ -207,13 +225,8 @@ impl Programs {
         let ebpf = loader
             .load(&object)
             .map_err(|source| DataplaneError::Object { source: Box::new(source) })?;
-        let mut programs = Self { ebpf, features };
-        for name in Self::NAMES {
-            programs.load_program(name).map_err(|source| DataplaneError::Program {
-                program: name,
-                source: Box::new(source),
-            })?;
-        }
+        let mut programs = Self { ebpf, features, has_bare: false };
+        programs.load_programs(&Self::NAMES)?;
         programs.set_stages()?;
         Ok(programs)
     }
@@ -234,47 +247,90 @@ impl Programs {
         if self.features.frags { STAGES_XDP_FRAGS } else { STAGES_XDP }
     }
 
+    /// Loads the programs for bare devices, unless they are: most nodes need none.
+    pub fn load_bare(&mut self) -> Result<(), DataplaneError> {
+        if !self.has_bare {
+            self.load_programs(&Self::BARE_NAMES)?;
+            self.set_bare_stages()?;
+            self.has_bare = true;
+        }
+        Ok(())
+    }
+
+    fn load_programs(&mut self, names: &[&'static str]) -> Result<(), DataplaneError> {
+        names.iter().try_for_each(|name| {
+            self.load_program(name).map_err(|source| program_error(name, source))
+        })
+    }
+
     /// Puts the programs of the later stages where the first ones go on to. Each takes the place of the
     /// one before, if there was one.
     fn set_stages(&mut self) -> Result<(), DataplaneError> {
-        let every = |stage, name| Hook::ALL.map(|hook| ("STAGES", stage, hook, name));
-        let whole = [
-            ("STAGES_XDP", Stage::Whole, Hook::UplinkIn, "lb_xdp_all"),
-            ("STAGES_XDP", Stage::Begin, Hook::UplinkIn, "lb_xdp_begin"),
-            ("STAGES", Stage::Begin, Hook::UplinkIn, "lb_uplink_begin"),
-            ("STAGES", Stage::Begin, Hook::WorkloadIn, "lb_pod_begin"),
-            ("STAGES", Stage::Begin, Hook::HostOut, "lb_host_begin"),
-            ("STAGES", Stage::Host, Hook::UplinkOut, "lb_host_out_all"),
-            ("STAGES", Stage::Whole, Hook::HostOut, "lb_host_out_all"),
-            ("STAGES", Stage::Whole, Hook::UplinkIn, "lb_uplink_in_all"),
-            ("STAGES", Stage::Whole, Hook::UplinkOut, "lb_uplink_out_all"),
-            ("STAGES", Stage::Whole, Hook::WorkloadIn, "lb_pod_in_all"),
-            ("STAGES", Stage::Whole, Hook::WorkloadOut, "lb_pod_out_all"),
-        ];
-        let others = [
-            every(Stage::Answer, "lb_answer"),
-            every(Stage::Errors, "lb_errors"),
-            every(Stage::Sctp, "lb_sctp"),
-            every(Stage::Hold, "lb_hold"),
-            every(Stage::Release, "lb_release"),
-        ];
-        for (map, stage, hook, name) in whole.into_iter().chain(others.into_iter().flatten()) {
-            let failed = |source: ProgramError| DataplaneError::Program {
-                program: name,
-                source: Box::new(source),
-            };
-            let fd = match self.ebpf.program(name) {
-                Some(Program::Xdp(program)) => program.fd(),
-                Some(Program::SchedClassifier(program)) => program.fd(),
-                _ => Err(missing(name)),
-            };
-            let fd = fd.and_then(|fd| Ok(fd.try_clone()?)).map_err(failed)?;
-            let stages = self.ebpf.map_mut(map).ok_or_else(|| failed(missing(map)))?;
-            let mut stages =
-                ProgramArray::try_from(stages).map_err(|error| failed(error.into()))?;
-            stages.set(stage.place(hook), &fd, 0).map_err(|error| failed(error.into()))?;
+        for (stage, name) in [(Stage::Whole, "lb_xdp_all"), (Stage::Begin, "lb_xdp_begin")] {
+            self.set_stage(STAGES_XDP, stage, Hook::UplinkIn, name)?;
+        }
+        for (stage, hook, name) in [
+            (Stage::Begin, Hook::UplinkIn, "lb_uplink_begin"),
+            (Stage::Begin, Hook::WorkloadIn, "lb_pod_begin"),
+            (Stage::Begin, Hook::HostOut, "lb_host_begin"),
+            (Stage::Host, Hook::UplinkOut, "lb_host_out_all"),
+            (Stage::Whole, Hook::HostOut, "lb_host_out_all"),
+            (Stage::Whole, Hook::UplinkIn, "lb_uplink_in_all"),
+            (Stage::Whole, Hook::UplinkOut, "lb_uplink_out_all"),
+            (Stage::Whole, Hook::WorkloadIn, "lb_pod_in_all"),
+            (Stage::Whole, Hook::WorkloadOut, "lb_pod_out_all"),
+        ] {
+            self.set_stage("STAGES", stage, hook, name)?;
+        }
+        for hook in Hook::ALL {
+            self.set_stage("STAGES", Stage::Answer, hook, "lb_answer")?;
+            self.set_stage("STAGES", Stage::Errors, hook, "lb_errors")?;
+            self.set_stage("STAGES", Stage::Sctp, hook, "lb_sctp")?;
+            self.set_stage("STAGES", Stage::Hold, hook, "lb_hold")?;
+            self.set_stage("STAGES", Stage::Release, hook, "lb_release")?;
         }
         Ok(())
+    }
+
+    fn set_bare_stages(&mut self) -> Result<(), DataplaneError> {
+        for (stage, hook, name) in [
+            (Stage::Begin, Hook::UplinkIn, "lb_bare_begin"),
+            (Stage::Begin, Hook::HostOut, "lb_bare_own_beg"),
+            (Stage::Host, Hook::UplinkOut, "lb_bare_own_all"),
+            (Stage::Whole, Hook::HostOut, "lb_bare_own_all"),
+            (Stage::Whole, Hook::UplinkIn, "lb_bare_in_all"),
+            (Stage::Whole, Hook::UplinkOut, "lb_bare_out_all"),
+        ] {
+            self.set_stage("STAGES_BARE", stage, hook, name)?;
+        }
+        for (stage, name) in [(Stage::Hold, "lb_bare_hold"), (Stage::Release, "lb_bare_release")] {
+            self.set_stage("STAGES_BARE", stage, Hook::UplinkIn, name)?;
+        }
+        for hook in [Hook::UplinkIn, Hook::UplinkOut, Hook::HostOut] {
+            self.set_stage("STAGES_BARE", Stage::Answer, hook, "lb_bare_answer")?;
+            self.set_stage("STAGES_BARE", Stage::Errors, hook, "lb_bare_errors")?;
+            self.set_stage("STAGES_BARE", Stage::Sctp, hook, "lb_bare_sctp")?;
+        }
+        Ok(())
+    }
+
+    fn set_stage(
+        &mut self,
+        map: &'static str,
+        stage: Stage,
+        hook: Hook,
+        name: &'static str,
+    ) -> Result<(), DataplaneError> {
+        let failed = |source| program_error(name, source);
+        let fd = match self.ebpf.program(name) {
+            Some(Program::Xdp(program)) => program.fd(),
+            Some(Program::SchedClassifier(program)) => program.fd(),
+            _ => Err(missing(name)),
+        };
+        let fd = fd.and_then(|fd| Ok(fd.try_clone()?)).map_err(failed)?;
+        let stages = self.ebpf.map_mut(map).ok_or_else(|| failed(missing(map)))?;
+        let mut stages = ProgramArray::try_from(stages).map_err(|error| failed(error.into()))?;
+        stages.set(stage.place(hook), &fd, 0).map_err(|error| failed(error.into()))
     }
 
     fn load_program(&mut self, name: &'static str) -> Result<(), ProgramError> {
@@ -305,6 +361,10 @@ impl Programs {
     pub fn program(&self, name: &'static str) -> Option<&Program> {
         self.ebpf.program(name)
     }
+}
+
+fn program_error(program: &'static str, source: ProgramError) -> DataplaneError {
+    DataplaneError::Program { program, source: Box::new(source) }
 }
 
 /// The object is part of this binary: that a program is missing in it is a mistake of the build.

@@ -56,6 +56,10 @@ pub struct Uplink {
     pub mtu: u32,
     /// As in [`Link::kind`].
     pub kind: Option<String>,
+    /// As in [`Link::is_bare`].
+    pub is_bare: bool,
+    /// As in [`Link::is_ip_tunnel`].
+    pub is_ip_tunnel: bool,
     /// Source of IPv4 packets that leave here in the node's name; `None`: no uplink has one.
     pub snat_v4: Option<Ipv4Addr>,
     /// Source of IPv6 packets that leave here in the node's name; `None`: no uplink has one.
@@ -85,7 +89,7 @@ pub struct Bridge {
 }
 
 /// Decides what the interfaces are. Where an uplink also matches a workload's pattern, it is an uplink.
-/// Fails if no uplink is named, if one does not exist, or if one carries no Ethernet frames.
+/// Fails if no uplink is named, if one does not exist, or if one carries neither Ethernet frames nor plain IP.
 pub fn classify(devices: &Devices, selection: &Selection) -> Result<Classified, DeviceError> {
     let uplinks = uplinks(devices, &selection.uplinks)?;
     let (workloads, unsupported): (Vec<&Link>, Vec<&Link>) = devices
@@ -130,6 +134,8 @@ fn uplinks(devices: &Devices, names: &[String]) -> Result<BTreeMap<u32, Uplink>,
         name: link.name.clone(),
         mtu: link.mtu,
         kind: link.kind.clone(),
+        is_bare: link.is_bare,
+        is_ip_tunnel: link.is_ip_tunnel,
         snat_v4: snat_source(link, v4).or(any_v4),
         snat_v6: snat_source(link, v6).or(any_v6),
     };
@@ -141,12 +147,12 @@ fn uplink<'a>(devices: &'a Devices, name: &str) -> Result<&'a Link, DeviceError>
         name: name.to_owned(),
         existing: devices.names(),
     })?;
-    if link.is_ethernet {
+    if link.is_ethernet || link.is_bare {
         return Ok(link);
     }
     let other = if link.is_loopback { "loopback" } else { "of another kind" };
     let kind = link.kind.as_deref().unwrap_or(other).to_owned();
-    Err(DeviceError::UplinkWithoutEthernet { name: name.to_owned(), kind })
+    Err(DeviceError::UplinkOfStrangeKind { name: name.to_owned(), kind })
 }
 
 fn bridge_of<'a>(devices: &'a Devices, port: &Link) -> Option<&'a Link> {

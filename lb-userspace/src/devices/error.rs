@@ -24,16 +24,29 @@ pub enum DeviceError {
         /// Names of the interfaces that exist.
         existing: String,
     },
-    /// An uplink is not an Ethernet device.
+    /// An uplink has a link layer that we don't know.
     #[error(
-        "uplink {name} ({kind}) does not carry Ethernet frames; tun, ipip, wireguard and the like are not \
-         supported yet: name an Ethernet device with --uplink, or leave {name} out"
+        "uplink {name} ({kind}) carries neither Ethernet frames nor plain IP packets; gre needs a remote address \
+         for that: name another device with --uplink, or leave {name} out"
     )]
-    UplinkWithoutEthernet {
+    UplinkOfStrangeKind {
         /// The uplink's name.
         name: String,
         /// What it is instead.
         kind: String,
+    },
+    /// An uplink whose packets this kernel shows with the headers that were around them.
+    #[error(
+        "uplink {name} ({kind}) can't be served on Linux {release}: up to 5.13 its packets are seen with the outer \
+         headers; use Linux 5.14 or newer, wireguard instead, or leave {name} out"
+    )]
+    TunnelBeforeLinux514 {
+        /// The uplink's name.
+        name: String,
+        /// What it is.
+        kind: String,
+        /// The kernel's release.
+        release: String,
     },
     /// The netlink socket can't be opened or set up.
     #[error(

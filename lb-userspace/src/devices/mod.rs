@@ -5,6 +5,7 @@
 //!
 //! - [`DeviceWatch`]: the interfaces as they are ([`Devices`]), then every [`Change`].
 //! - [`classify`]: from what there is and what the operator asked for to uplinks and workloads.
+//! - [`check_kernel`]: whether the kernel can do what these uplinks need.
 //! - [`Sysctls`], [`Forwarding`]: settings of the kernel that decide whether and how we can work.
 //! - [`snat_ports`]: the ports that nobody else hands out.
 //! - [`replay`]: the interfaces that a datagram of the kernel's tells of.
@@ -13,6 +14,7 @@
 
 mod classify;
 mod error;
+mod kernel;
 mod netlink;
 mod ports;
 mod snapshot;
@@ -21,6 +23,7 @@ mod watch;
 
 pub use classify::{Bridge, Classified, Pattern, Selection, Uplink, Workload, classify};
 pub use error::DeviceError;
+pub use kernel::check_kernel;
 pub use netlink::replay;
 pub use ports::snat_ports;
 pub use snapshot::{Address, Devices, Link, Mac};

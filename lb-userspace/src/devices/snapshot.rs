@@ -43,6 +43,10 @@ pub struct Link {
     pub kind: Option<String>,
     /// Frames on it are Ethernet frames (`ARPHRD_ETHER`).
     pub is_ethernet: bool,
+    /// It has no link layer: packets on it begin with their IP header (tun, wireguard, ipip…).
+    pub is_bare: bool,
+    /// It decapsulates IP itself (ipip, sit, gre and the like), which before Linux 5.14 left the outer headers in front.
+    pub is_ip_tunnel: bool,
     /// It is `lo` (`ARPHRD_LOOPBACK`).
     pub is_loopback: bool,
     /// It is set up (`IFF_UP`); says nothing about the cable.

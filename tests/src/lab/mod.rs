@@ -32,12 +32,14 @@ mod error;
 mod link;
 mod namespace;
 mod run_id;
+mod tunnel;
 mod wiring;
 
 pub use cluster::{Builder, Cluster};
 pub use error::{Error, Result};
 pub use link::{End, Veth};
 pub use namespace::{Entered, Namespace};
+pub use tunnel::Tunnel;
 pub use wiring::{OVERLAY, PodNetwork, RpFilter};
 
 use std::collections::BTreeMap;

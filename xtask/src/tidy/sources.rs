@@ -52,8 +52,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ),
     ("lb-ebpf/src/fib.rs", "calls the route lookup helper and reads its answer"),
     ("lb-ebpf/src/sockets.rs", "calls the socket lookup helpers and gives the socket back"),
+    ("lb-ebpf/src/link.rs", "writes link headers into packet memory"),
     ("lb-ebpf/src/main.rs", "calls the clock helper; names the licence section"),
-    ("lb-ebpf/src/packet.rs", "the one file that touches packet memory"),
+    ("lb-ebpf/src/packet.rs", "the file that touches packet memory"),
+    ("lb-ebpf/src/stages.rs", "goes on to another program"),
     ("lb-ebpf/src/services.rs", "reads and writes map values in place"),
     ("lb-ebpf/src/tables.rs", "reads and writes map values in place"),
     ("lb-userspace/src/dataplane/batch.rs", "the batch system calls, which aya lacks"),
@@ -63,6 +65,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-userspace/src/dataplane/trial.rs", "the system calls that try what the kernel has"),
     ("tests/benches/rig/live.rs", "the system call for live frames, with what aya leaves out"),
     ("tests/src/lab/namespace.rs", "enters a namespace between fork and exec"),
+    ("tests/src/lab/tunnel.rs", "the system call that makes a tun device"),
     ("tests/src/process.rs", "asks for a signal between fork and exec"),
 ];
 

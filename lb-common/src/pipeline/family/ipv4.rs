@@ -8,13 +8,12 @@ use crate::{
     pipeline::parse::{CUT_SHORT, Parsed, Unparsed},
     tables::Device,
     verdict::DropReason,
-    wire::{EtherType, IcmpKind, Ipv4Header, L4, Protocol},
+    wire::{IcmpKind, Ipv4Header, L4, Protocol},
 };
 
 impl Family for Ipv4 {
     const VERSION: u32 = 4;
     const SWITCHED: u8 = Device::SWITCHED_V4;
-    const ETHER_TYPE: EtherType = EtherType::IPV4;
     const HEADER_LEN: usize = Ipv4Header::LEN;
     const ICMP: Protocol = Protocol::ICMP;
     const ICMP_HAS_PSEUDO_HEADER: bool = false;

@@ -8,13 +8,12 @@ use crate::{
     pipeline::parse::{CUT_SHORT, Parsed, Unparsed},
     tables::Device,
     verdict::DropReason,
-    wire::{EtherType, Extension, FragmentHeader, IcmpKind, Ipv6Header, L4, Protocol},
+    wire::{Extension, FragmentHeader, IcmpKind, Ipv6Header, L4, Protocol},
 };
 
 impl Family for Ipv6 {
     const VERSION: u32 = 6;
     const SWITCHED: u8 = Device::SWITCHED_V6;
-    const ETHER_TYPE: EtherType = EtherType::IPV6;
     const HEADER_LEN: usize = Ipv6Header::LEN;
     const ICMP: Protocol = Protocol::ICMPV6;
     const ICMP_HAS_PSEUDO_HEADER: bool = true;

@@ -10,6 +10,7 @@ const VETH_A: u32 = 4;
 const CNI0: u32 = 5;
 const VETH_B: u32 = 6;
 const WG0: u32 = 7;
+const IB0: u32 = 8;
 
 fn address(ip: &str) -> Address {
     let ip: IpAddr = ip.parse().expect("an address");
@@ -52,7 +53,12 @@ fn node() -> Devices {
         Link { mtu: 1450, ..link(VETH_A, "veth-a", Some("veth"), &["203.0.113.7"]) },
         link(CNI0, "cni0", Some("bridge"), &["10.1.0.1"]),
         Link { master: Some(CNI0), ..link(VETH_B, "veth-b", Some("veth"), &[]) },
-        Link { is_ethernet: false, ..link(WG0, "wg0", Some("wireguard"), &["10.9.0.1"]) },
+        Link {
+            is_ethernet: false,
+            is_bare: true,
+            ..link(WG0, "wg0", Some("wireguard"), &["10.9.0.1"])
+        },
+        Link { is_ethernet: false, ..link(IB0, "ib0", Some("ipoib"), &[]) },
     ];
     Devices { links: links.into_iter().map(|link| (link.index, link)).collect() }
 }
@@ -195,14 +201,24 @@ fn an_uplink_without_address_borrows_from_the_first_uplink_that_has_one() {
 fn an_unknown_uplink_is_refused_with_the_names_that_exist() {
     let error = classify(&node(), &selection(&["eth0", "ens3"], None)).expect_err("no ens3");
     assert!(matches!(&error, DeviceError::UnknownUplink { name, .. } if name == "ens3"), "{error}");
-    assert!(error.to_string().contains("cni0, eth0, eth1, lo, veth-a, veth-b, wg0"), "{error}");
+    assert!(
+        error.to_string().contains("cni0, eth0, eth1, ib0, lo, veth-a, veth-b, wg0"),
+        "{error}"
+    );
 }
 
 #[test]
-fn an_uplink_without_ethernet_is_refused_with_its_kind() {
-    for (name, kind) in [("wg0", "wireguard"), ("lo", "loopback")] {
-        let error = classify(&node(), &selection(&[name], None)).expect_err("no Ethernet");
-        assert!(matches!(&error, DeviceError::UplinkWithoutEthernet { .. }), "{error}");
+fn an_uplink_of_plain_ip_packets_is_one_and_is_known_as_such() {
+    let found = classified(&node(), &["eth0", "wg0"], None);
+    assert!(!found.uplinks[&ETH0].is_bare && found.uplinks[&WG0].is_bare);
+    assert_eq!(found.uplinks[&WG0].snat_v4, Some(Ipv4Addr::new(10, 9, 0, 1)), "its own");
+}
+
+#[test]
+fn an_uplink_with_neither_ethernet_nor_plain_ip_is_refused_with_its_kind() {
+    for (name, kind) in [("ib0", "ipoib"), ("lo", "loopback")] {
+        let error = classify(&node(), &selection(&[name], None)).expect_err("neither");
+        assert!(matches!(&error, DeviceError::UplinkOfStrangeKind { .. }), "{error}");
         assert!(error.to_string().contains(&format!("{name} ({kind})")), "{error}");
     }
 }

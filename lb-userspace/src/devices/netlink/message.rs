@@ -86,6 +86,8 @@ fn link(payload: &[u8]) -> Result<Message, DecodeError> {
     let mut link = Link {
         index: header.index,
         is_ethernet: header.link_layer_type == LinkLayerType::Ether,
+        is_bare: is_bare(header.link_layer_type, header.flags),
+        is_ip_tunnel: is_ip_tunnel(header.link_layer_type),
         is_loopback: header.link_layer_type == LinkLayerType::Loopback,
         up: header.flags.contains(LinkFlags::Up),
         ..Link::default()
@@ -105,6 +107,32 @@ fn link(payload: &[u8]) -> Result<Message, DecodeError> {
     }
     // News of wireless devices come as a message with nothing else in it.
     Ok(if link.name.is_empty() { Message::Irrelevant } else { Message::Link(link) })
+}
+
+/// Whether the kernel takes it for a device whose packets begin with their IP header (`dev_is_mac_header_xmit`).
+/// A gre device without a remote end puts the outer headers on as if they were a link's.
+fn is_bare(kind: LinkLayerType, flags: LinkFlags) -> bool {
+    match kind {
+        LinkLayerType::None
+        | LinkLayerType::Rawip
+        | LinkLayerType::Ppp
+        | LinkLayerType::Tunnel
+        | LinkLayerType::Tunnel6
+        | LinkLayerType::Sit => true,
+        LinkLayerType::Ipgre | LinkLayerType::Ip6gre => flags.contains(LinkFlags::Pointopoint),
+        _ => false,
+    }
+}
+
+fn is_ip_tunnel(kind: LinkLayerType) -> bool {
+    matches!(
+        kind,
+        LinkLayerType::Tunnel
+            | LinkLayerType::Tunnel6
+            | LinkLayerType::Sit
+            | LinkLayerType::Ipgre
+            | LinkLayerType::Ip6gre
+    )
 }
 
 fn link_gone(payload: &[u8]) -> Result<Message, DecodeError> {

@@ -56,6 +56,8 @@ fn veth() -> Link {
         name: "veth7".to_owned(),
         kind: Some("veth".to_owned()),
         is_ethernet: true,
+        is_bare: false,
+        is_ip_tunnel: false,
         is_loopback: false,
         up: true,
         mtu: 1450,
@@ -66,6 +68,25 @@ fn veth() -> Link {
         peer_is_elsewhere: true,
         addresses: vec![],
     }
+}
+
+#[test]
+fn devices_of_plain_ip_packets_are_told_from_others() {
+    let check = |kind, flags, bare: bool, ip_tunnel: bool| {
+        let mut message = veth_message(AddressFamily::Unspec);
+        message.header.link_layer_type = kind;
+        message.header.flags = LinkFlags::Up | flags;
+        let link = Link { is_ethernet: false, is_bare: bare, is_ip_tunnel: ip_tunnel, ..veth() };
+        check(&RouteNetlinkMessage::NewLink(message), &Message::Link(link));
+    };
+    let (none, to_one) = (LinkFlags::empty(), LinkFlags::Pointopoint);
+    check(LinkLayerType::None, none, true, false);
+    check(LinkLayerType::Ppp, to_one, true, false);
+    check(LinkLayerType::Tunnel, none, true, true);
+    check(LinkLayerType::Sit, to_one, true, true);
+    check(LinkLayerType::Ipgre, to_one, true, true);
+    check(LinkLayerType::Ipgre, none, false, true);
+    check(LinkLayerType::Infiniband, none, false, false);
 }
 
 #[test]

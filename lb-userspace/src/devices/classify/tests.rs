@@ -1,5 +1,5 @@
 //! Cases are made from one node: `lo`, an uplink `eth0`, a pod's veth, a bridge with a pod's veth as a
-//! port, and a wireguard device.
+//! port, a wireguard device, and one of InfiniBand.
 
 use super::*;
 
@@ -134,7 +134,8 @@ fn patterns_replace_the_default_and_never_mean_lo_nor_a_device_without_ethernet(
     assert_eq!(keys(&found.bridges), [0; 0]);
     let found = classified(&node(), &["eth0"], Some(&["*"]));
     assert_eq!(keys(&found.workloads), [ETH1, VETH_A, CNI0, VETH_B]);
-    assert_eq!(found.unsupported, BTreeMap::from([(WG0, "wg0".to_owned())]));
+    let unsupported = [(WG0, "wg0".to_owned()), (IB0, "ib0".to_owned())];
+    assert_eq!(found.unsupported, BTreeMap::from(unsupported));
 }
 
 #[test]

@@ -96,14 +96,23 @@ pub trait Packet: Sized {
     fn grow(&mut self, bytes: u32) -> bool;
 
     /// Copies the frame, with its length; false: there is not so much room. Only where packets are finished.
-    fn save(&self, held: &mut Held) -> bool;
+    #[inline(always)]
+    fn save(&self, _: &mut Held) -> bool {
+        false
+    }
 
     /// Becomes the frame that was copied; false: it can't. Only where packets are finished.
-    fn restore(&mut self, held: &Held) -> bool;
+    #[inline(always)]
+    fn restore(&mut self, _: &Held) -> bool {
+        false
+    }
 
     /// A copy of the frame comes in once more where this one did, behind what waits there already; false: it
     /// can't. Only where packets are finished, and come in.
-    fn come_in_again(&mut self) -> bool;
+    #[inline(always)]
+    fn come_in_again(&mut self) -> bool {
+        false
+    }
 
     /// Gives back what it is given. In the kernel it goes through memory of which the verifier knows
     /// nothing: it then doesn't follow each way on which the words came about to the program's end.

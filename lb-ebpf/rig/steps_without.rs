@@ -13,8 +13,8 @@ use lb_common::{
     },
     tables::{
         AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint, EndpointKey, Flow,
-        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Remembered, Sample, Selection,
-        SelectionKind, SnatPorts,
+        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey, Remembered, Sample,
+        Selection, SelectionKind, SnatPorts,
     },
     verdict::DropReason,
     wire::{Header, L4},
@@ -98,6 +98,7 @@ impl<P: Packet, const STEP: u32> Packet for Without<P, STEP> {
         ifindex: u32;
         is_tagged: bool;
         is_own: bool;
+        mtu: u32;
     }
 
     #[inline(always)]
@@ -113,11 +114,6 @@ impl<P: Packet, const STEP: u32> Packet for Without<P, STEP> {
     #[inline(always)]
     fn note_mtu(&self, mtu: u32) {
         self.inner.note_mtu(mtu);
-    }
-
-    #[inline(always)]
-    fn mtu(&self) -> u32 {
-        self.inner.mtu()
     }
 
     #[inline(always)]
@@ -145,29 +141,28 @@ impl<T: Tables, const STEP: u32> Tables for Without<T, STEP> {
         }
     }
 
-    #[inline(always)]
-    fn reply_ports(&self) -> SnatPorts {
-        self.inner.reply_ports()
+    asks_inner! {
+        reply_ports: SnatPorts;
+        snat_ports: SnatPorts;
+        epoch: u32;
+        graduates_udp: bool;
+        hash_key: hash::Key;
+        room: Option<NonNull<Held>>;
     }
 
     #[inline(always)]
-    fn snat_ports(&self) -> SnatPorts {
-        self.inner.snat_ports()
+    fn hold(&self, key: &HeldKey, held: &Held) -> bool {
+        self.inner.hold(key, held)
     }
 
     #[inline(always)]
-    fn epoch(&self) -> u32 {
-        self.inner.epoch()
+    fn held(&self, key: &HeldKey) -> Option<NonNull<Held>> {
+        self.inner.held(key)
     }
 
     #[inline(always)]
-    fn graduates_udp(&self) -> bool {
-        self.inner.graduates_udp()
-    }
-
-    #[inline(always)]
-    fn hash_key(&self) -> hash::Key {
-        self.inner.hash_key()
+    fn release(&self, key: &HeldKey) -> bool {
+        self.inner.release(key)
     }
 
     #[inline(always)]
@@ -358,6 +353,11 @@ impl<A: Line + lb_common::addr::Address, T: FamilyTables<A>, const STEP: u32> Fa
     #[inline(always)]
     fn set_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) {
         self.inner.set_fragmented(key, first);
+    }
+
+    #[inline(always)]
+    fn claim_fragmented(&self, key: &FragmentKey<A>, first: &Fragmented) -> bool {
+        self.inner.claim_fragmented(key, first)
     }
 
     #[inline(always)]

@@ -47,6 +47,17 @@ const ALL_HEADERS: u32 = 256;
 /// The VLAN's number in a tag; 0 in one that only says how urgent a frame is.
 const VLAN: u32 = 0xfff;
 
+/// A length of a frame that is held, if it can be one. The verifier of Linux 5.10 follows a mask, and a comparison
+/// with what was masked: the compiler is not to make one of another number out of both.
+#[inline(always)]
+fn held_len(len: u32) -> Option<u32> {
+    if len > Held::LONGEST {
+        return None;
+    }
+    let len = core::hint::black_box(u64::from(len)) & u64::from(Held::LONGEST);
+    if len < Ethernet::LEN as u64 { None } else { Some(len as u32) }
+}
+
 /// The header `offset` bytes into the packet, if it ends within it.
 #[inline(always)]
 pub fn at<H: Header>(data: usize, data_end: usize, offset: usize) -> Option<*mut H> {
@@ -121,21 +132,6 @@ impl Packet for XdpPacket<'_> {
 
     #[inline(always)]
     fn grow(&mut self, _: u32) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn save(&self, _: &mut Held) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn restore(&mut self, _: &Held) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn come_in_again(&mut self) -> bool {
         false
     }
 
@@ -325,10 +321,7 @@ impl<const LINK: bool> Packet for SkbPacket<'_, LINK> {
 
     #[inline(always)]
     fn save(&self, held: &mut Held) -> bool {
-        let len = self.skb_len();
-        if len == 0 || len > Held::LONGEST {
-            return false;
-        }
+        let Some(len) = held_len(self.skb_len()) else { return false };
         held.len = len;
         let frame = (&raw mut held.frame).cast();
         // SAFETY: the program's own context; room for `LONGEST` bytes and one more.
@@ -339,9 +332,7 @@ impl<const LINK: bool> Packet for SkbPacket<'_, LINK> {
     fn restore(&mut self, held: &Held) -> bool {
         // SAFETY: a reference; volatile, so that the number that is compared is the one that is used.
         let len = unsafe { (&raw const held.len).read_volatile() };
-        if len == 0 || len > Held::LONGEST {
-            return false;
-        }
+        let Some(len) = held_len(len) else { return false };
         let (frame, flags) = ((&raw const held.frame).cast(), u64::from(BPF_F_RECOMPUTE_CSUM));
         // SAFETY: the program's own context; no references into the packet exist; `len` bytes of the frame.
         unsafe {

@@ -158,14 +158,6 @@ impl PacketMemory for ReadOnly {
         self.0.save(held)
     }
 
-    fn restore(&mut self, _: &Held) -> bool {
-        false
-    }
-
-    fn come_in_again(&mut self) -> bool {
-        false
-    }
-
     fn note_mtu(&self, mtu: u32) {
         self.0.note_mtu(mtu);
     }

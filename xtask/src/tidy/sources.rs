@@ -23,6 +23,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lb-common/src/pipeline/fate.rs", "keeps a number in memory, for verifiers before Linux 6.3"),
     ("lb-common/src/pipeline/flow.rs", "the flow handle: a raw pointer into a map's value"),
     ("lb-common/src/pipeline/graduate.rs", "works in the room that the table gave for a flow"),
+    ("lb-common/src/pipeline/hold.rs", "works in the room that the table gave for a fragment"),
     ("lb-common/src/pipeline/told.rs", "works in the room that the table gave for what is told"),
     (
         "lb-common/src/tables/flow.rs",

@@ -16,6 +16,8 @@
 mod actions;
 #[path = "../src/counted.rs"]
 mod counted;
+#[path = "../src/family.rs"]
+mod family;
 #[path = "../src/fib.rs"]
 mod fib;
 #[expect(dead_code, reason = "the steps are of the first stage")]
@@ -37,6 +39,8 @@ mod sockets;
 mod tables;
 #[path = "steps_without.rs"]
 mod without;
+#[path = "../src/xdp.rs"]
+mod xdp_packet;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -52,9 +56,10 @@ use lb_common::{
 };
 
 use crate::{
-    packet::{SkbPacket, XdpPacket},
+    packet::SkbPacket,
     tables::Kernel,
     without::{Step, Without},
+    xdp_packet::XdpPacket,
 };
 
 macro_rules! at_xdp {

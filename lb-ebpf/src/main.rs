@@ -13,6 +13,7 @@
 mod actions;
 mod bare;
 mod counted;
+mod family;
 mod fib;
 mod link;
 mod maps;
@@ -22,6 +23,7 @@ mod services;
 mod sockets;
 mod stages;
 mod tables;
+mod xdp;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -36,7 +38,7 @@ use lb_common::{
     verdict::{PassReason, Stage, Verdict},
 };
 
-use crate::{maps::STAGES_XDP, packet::XdpPacket, tables::Kernel};
+use crate::{maps::STAGES_XDP, tables::Kernel, xdp::XdpPacket};
 
 /// Uplinks, before the kernel has made a socket buffer of the packet. `frags`: what is longer than a page
 /// lies in several buffers, of which programs see the first; where the kernel doesn't know that (before

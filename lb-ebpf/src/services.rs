@@ -13,8 +13,9 @@ use lb_common::{
 };
 
 use crate::{
+    family::KernelFamily,
     maps::{ADDRESS_BITS, BACKENDS, ENDPOINTS, RangeData, SERVICES, SLOTS},
-    tables::{Kernel, KernelFamily},
+    tables::Kernel,
 };
 
 impl<A: KernelFamily> ServiceTables<A> for Kernel {

@@ -4,25 +4,24 @@ use core::{ffi::c_void, ptr::NonNull};
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    maps::Array,
 };
 use lb_common::{
-    addr::{Ipv4, Ipv6, Port},
+    addr::Port,
     hash,
     pipeline::{Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
-        AddressRange, AffinityKey, Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented,
-        Frontend, FrontendKey, Held, HeldKey, PortSet, Remembered, Sample, SnatPorts,
+        Device, Draft, Egress, Flow, FlowKey, FragmentKey, Fragmented, Held, HeldKey, PortSet,
+        Sample, SnatPorts,
     },
 };
 
 use crate::{
-    counted, fib,
+    counted,
+    family::KernelFamily,
+    fib,
     maps::{
-        ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, ANSWERS, BACKEND_PORTS, BACKENDS,
-        CONFIG, DEVICES, DRAFT_V4, DRAFT_V6, FLOWS_V4, FLOWS_V6, FRAGMENTS_V4, FRAGMENTS_V6,
-        FRONTEND_PORTS, FRONTENDS_V4, FRONTENDS_V6, HELD, HOLD, NEIGHBOURS, NEW_FLOWS_V4,
-        NEW_FLOWS_V6, RangeData, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
+        ANSWERS, BACKEND_PORTS, BACKENDS, CONFIG, DEVICES, FRONTEND_PORTS, HELD, HOLD, NEIGHBOURS,
     },
     sockets,
 };
@@ -52,6 +51,8 @@ macro_rules! config {
         }
     };
 }
+
+pub(crate) use config;
 
 #[inline(always)]
 fn has_port(ports: &Array<u64>, port: Port) -> bool {
@@ -196,124 +197,6 @@ impl Tables for Kernel {
     #[inline(always)]
     fn tell(&self, sample: &Sample) {
         counted::tell(sample);
-    }
-}
-
-/// The maps of one family.
-pub trait KernelFamily: fib::FibFamily + lb_common::pipeline::Family + Default + 'static {
-    fn frontends() -> &'static HashMap<FrontendKey<Self>, Frontend>;
-    fn owners() -> &'static HashMap<Self, u32>;
-    fn source_ranges() -> &'static LpmTrie<RangeData<Self>, u32>;
-    fn clients() -> &'static LruHashMap<AffinityKey<Self>, Remembered>;
-    fn service_range() -> AddressRange<Self>;
-    fn new_flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>>;
-    fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>>;
-    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragmented>;
-    fn drafts() -> &'static PerCpuArray<Draft<Self>>;
-    fn of_backend(address: Ipv6) -> Self;
-}
-
-impl KernelFamily for Ipv4 {
-    #[inline(always)]
-    fn frontends() -> &'static HashMap<FrontendKey<Self>, Frontend> {
-        &FRONTENDS_V4
-    }
-
-    #[inline(always)]
-    fn owners() -> &'static HashMap<Self, u32> {
-        &ADDRESSES_V4
-    }
-
-    #[inline(always)]
-    fn source_ranges() -> &'static LpmTrie<RangeData<Self>, u32> {
-        &SOURCE_RANGES_V4
-    }
-
-    #[inline(always)]
-    fn clients() -> &'static LruHashMap<AffinityKey<Self>, Remembered> {
-        &AFFINITY_V4
-    }
-
-    #[inline(always)]
-    fn service_range() -> AddressRange<Self> {
-        config!(service_range_v4)
-    }
-
-    #[inline(always)]
-    fn new_flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>> {
-        &NEW_FLOWS_V4
-    }
-
-    #[inline(always)]
-    fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>> {
-        &FLOWS_V4
-    }
-
-    #[inline(always)]
-    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragmented> {
-        &FRAGMENTS_V4
-    }
-
-    #[inline(always)]
-    fn drafts() -> &'static PerCpuArray<Draft<Self>> {
-        &DRAFT_V4
-    }
-
-    #[inline(always)]
-    fn of_backend(address: Ipv6) -> Self {
-        address.unmapped()
-    }
-}
-
-impl KernelFamily for Ipv6 {
-    #[inline(always)]
-    fn frontends() -> &'static HashMap<FrontendKey<Self>, Frontend> {
-        &FRONTENDS_V6
-    }
-
-    #[inline(always)]
-    fn owners() -> &'static HashMap<Self, u32> {
-        &ADDRESSES_V6
-    }
-
-    #[inline(always)]
-    fn source_ranges() -> &'static LpmTrie<RangeData<Self>, u32> {
-        &SOURCE_RANGES_V6
-    }
-
-    #[inline(always)]
-    fn clients() -> &'static LruHashMap<AffinityKey<Self>, Remembered> {
-        &AFFINITY_V6
-    }
-
-    #[inline(always)]
-    fn service_range() -> AddressRange<Self> {
-        config!(service_range_v6)
-    }
-
-    #[inline(always)]
-    fn new_flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>> {
-        &NEW_FLOWS_V6
-    }
-
-    #[inline(always)]
-    fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>> {
-        &FLOWS_V6
-    }
-
-    #[inline(always)]
-    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragmented> {
-        &FRAGMENTS_V6
-    }
-
-    #[inline(always)]
-    fn drafts() -> &'static PerCpuArray<Draft<Self>> {
-        &DRAFT_V6
-    }
-
-    #[inline(always)]
-    fn of_backend(address: Ipv6) -> Self {
-        address
     }
 }
 

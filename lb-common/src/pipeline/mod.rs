@@ -8,8 +8,9 @@
 //! It has stages, because hits must be short and everything together is long. [`first`] is the upper
 //! line for established flows and ordinary headers. What it can't decide goes to [`whole`], which is
 //! the upper line for all, and from there to [`open`], which begins; what a socket of this node sends goes on at
-//! [`Hook::HostOut`]; ICMP is for [`errors`]; fragments out of order are for [`hold`] and [`release`]; what is dropped and deserves an answer goes to [`answer`].
-//! In the kernel each is a program, and the next one is reached by a tail call; [`run`] goes through them in one call.
+//! [`Hook::HostOut`]; ICMP is for [`errors`]; fragments out of order are for [`hold`] and [`release`]; what is
+//! dropped and deserves an answer goes to [`answer`]. In the kernel each is a program, and the next one is
+//! reached by a tail call; [`run`] goes through them in one call.
 //!
 //! The files are named after the steps. Everything here is generic over the [`Packet`] and the
 //! [`Tables`]. Nothing here knows what a verdict means to XDP or TC.
@@ -27,6 +28,7 @@ mod hold;
 mod ours;
 mod parse;
 mod rewrite;
+mod run;
 mod services;
 mod tables;
 mod told;
@@ -37,6 +39,7 @@ pub use errors::errors;
 pub use family::Family;
 pub use flow::{FlowRef, Generation, reverse_hook};
 pub use hold::{hold, release};
+pub use run::run;
 pub use services::ServiceTables;
 pub use tables::{Claim, FamilyTables, Route, RouteQuery, Tables};
 
@@ -45,7 +48,7 @@ use crate::{
     hook::Hook,
     packet::Packet,
     tables::{FlowKey, FrontendKey},
-    verdict::{DropReason, Event, PassReason, Stage, Verdict},
+    verdict::{DropReason, Event, PassReason, Verdict},
     wire::{EtherType, TcpFlags},
 };
 use begin::Begun;
@@ -54,39 +57,6 @@ use family::Part;
 use fate::{Fate, Interface};
 use flow::Judgement;
 use parse::{Parsed, Unparsed};
-
-/// Goes through all stages, as the kernel's programs do by tail calls. `now` is in jiffies.
-pub fn run<P: Packet, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    hook: Hook,
-    now: u32,
-) -> Result<Verdict, DropReason> {
-    let mut hook = hook;
-    let mut outcome = first(packet, tables, hook, now);
-    // As often as the kernel allows.
-    for _ in 0..TAIL_CALLS {
-        outcome = match outcome {
-            Ok(Verdict::Later(Stage::Whole)) => whole(packet, tables, hook, now),
-            Ok(Verdict::Later(Stage::Begin)) => open(packet, tables, hook, now),
-            Ok(Verdict::Later(Stage::Host)) => {
-                hook = Hook::HostOut;
-                whole(packet, tables, hook, now)
-            }
-            Ok(Verdict::Later(Stage::Hold)) => hold(packet, tables, hook, now),
-            Ok(Verdict::Later(Stage::Release)) => release(packet, tables, hook, now),
-            Ok(Verdict::Later(Stage::Errors)) => errors(packet, tables, hook, now),
-            Err(reason) if reason.notice().is_some() => {
-                return answer(packet, tables, hook, now, reason);
-            }
-            outcome => return outcome,
-        };
-    }
-    outcome
-}
-
-/// How often the kernel goes from one program to another.
-const TAIL_CALLS: u32 = 32;
 
 /// A stage: the same step for both families, and what became of the packet counted, unless that is for
 /// a later one to say.

@@ -56,7 +56,7 @@ pub enum DataplaneError {
     },
     /// What the kernel has could not be tried.
     #[error(
-        "can't try what the kernel has, by programs of a few instructions; lb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, and the right to load programs"
+        "can't try what the kernel has, by programs of a few instructions; lb needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, and the right to use it"
     )]
     Trial {
         /// The system's reason.

@@ -24,7 +24,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
         (Some("deal-out"), Some(file), Some(first)) => {
-            deal_out(Path::new(&file), first.parse().unwrap())
+            deal_out(Path::new(&file), first.parse().unwrap());
         }
         _ => killed_at_any_moment(),
     }

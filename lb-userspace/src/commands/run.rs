@@ -55,7 +55,7 @@ pub struct Run {
     #[arg(long, value_name = "FIRST-LAST", default_value_t = NODE_PORTS)]
     node_port_range: NodePortRange,
 
-    /// Addresses for Services of type LoadBalancer: RANGE, internal=RANGE, or with the loadBalancerClass
+    /// Addresses for load balancers: RANGE, internal=RANGE, or with a class of load balancers
     /// in front CLASS=RANGE or CLASS,internal=RANGE; may be given several times. Services with a cloud's
     /// annotation for internal load balancers are given an internal one
     #[arg(long = "lb-pool", value_name = "POOL")]

@@ -101,6 +101,7 @@ impl<'a> Round<'a, '_> {
         for name in &old {
             self.kept(name, has.entry(name).or_default());
         }
+        self.published();
         for name in old.iter().chain(&new) {
             self.written(name, false, has.entry(name).or_default(), &mut more);
         }
@@ -149,6 +150,18 @@ impl<'a> Round<'a, '_> {
         for name in refused.keys().copied().chain(self.before.absent) {
             if let Some(record) = self.before.ledger.get(name) {
                 dealt.ledger.insert(name.clone(), record.clone());
+            }
+        }
+    }
+
+    /// Addresses of load balancers that somebody else gave are given to nobody.
+    fn published(&mut self) {
+        for name in self.wishes.keys().copied() {
+            let service = &self.services[name];
+            if service.wishes.balancer.as_ref().is_some_and(|balancer| balancer.published) {
+                for address in &service.traffic.load_balancer_ips {
+                    self.taken.balancer_ips.entry(*address).or_insert(name);
+                }
             }
         }
     }
@@ -228,15 +241,12 @@ impl<'a> Round<'a, '_> {
             let taken = |address| self.taken.cluster_ips.contains_key(&address);
             let range = range::of_family(&self.config.ranges, *family);
             let seed = range::seed("cluster-ip", name, &family.to_string());
-            match range.and_then(|range| range::address(range, seed, taken)) {
-                Some(address) => {
-                    self.taken.cluster_ips.insert(address, name);
-                    has.cluster_ips[index] = Some(address);
-                }
-                None => {
-                    let rule = Rule::RangeFull { what: "serviceIP", option: "--service-cidr" };
-                    wrong.push(Invalid::new("spec.clusterIP", rule));
-                }
+            if let Some(address) = range.and_then(|range| range::address(range, seed, taken)) {
+                self.taken.cluster_ips.insert(address, name);
+                has.cluster_ips[index] = Some(address);
+            } else {
+                let rule = Rule::RangeFull { what: "serviceIP", option: "--service-cidr" };
+                wrong.push(Invalid::new("spec.clusterIP", rule));
             }
         }
         let ports = &self.services[name].ports;
@@ -248,21 +258,18 @@ impl<'a> Round<'a, '_> {
             let twin = (0..ports.len()).find(|other| {
                 ports[*other].port == ports[index].port && has.node_ports[*other].is_some()
             });
-            let part = ports[index].name.as_deref().unwrap_or_default();
-            let port = twin.and_then(|twin| has.node_ports[twin]).or_else(|| {
+            let name_of_port = ports[index].name.as_deref().unwrap_or_default();
+            let chosen = twin.and_then(|twin| has.node_ports[twin]).or_else(|| {
                 let taken = |port| self.taken.node_ports.contains_key(&port);
-                let seed = range::seed("node-port", name, part);
+                let seed = range::seed("node-port", name, name_of_port);
                 range::node_port(self.config.node_ports, seed, taken)
             });
-            match port {
-                Some(port) => {
-                    self.taken.node_ports.insert(port, name);
-                    has.node_ports[index] = Some(port);
-                }
-                None => {
-                    let rule = Rule::RangeFull { what: "nodePort", option: "--node-port-range" };
-                    wrong.push(Invalid::new(format!("spec.ports[{index}].nodePort"), rule));
-                }
+            if let Some(chosen) = chosen {
+                self.taken.node_ports.insert(chosen, name);
+                has.node_ports[index] = Some(chosen);
+            } else {
+                let rule = Rule::RangeFull { what: "nodePort", option: "--node-port-range" };
+                wrong.push(Invalid::new(format!("spec.ports[{index}].nodePort"), rule));
             }
         }
         wrong

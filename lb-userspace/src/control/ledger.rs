@@ -16,6 +16,7 @@ pub type Ledger = BTreeMap<ServiceName, Record>;
 /// What one Service was given, and what it may not change any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Record {
     /// It has a name in DNS and nothing else.
     pub external_name: bool,

@@ -81,6 +81,24 @@ pub struct ControlPlane {
     ledger: Ledger,
     /// As they were last in force.
     services: Services,
+    /// What was last dealt out, and what came of it: endpoints change far more often than Services.
+    last: Option<Last>,
+}
+
+/// A dealing.
+#[derive(Debug)]
+struct Last {
+    services: Services,
+    absent: BTreeSet<ServiceName>,
+    refused: Vec<Conflict>,
+    pending: BTreeMap<ServiceName, String>,
+}
+
+impl Last {
+    /// Whether it was this one.
+    fn is(&self, services: &Services, absent: &BTreeSet<ServiceName>) -> bool {
+        self.services == *services && self.absent == *absent
+    }
 }
 
 impl Default for Config {
@@ -110,14 +128,10 @@ impl ControlPlane {
         };
         let absent = absent.into_iter().filter(|name| !objects.services.contains_key(name));
         let absent = absent.collect();
-        let before = Before { ledger: &self.ledger, services: &self.services, absent: &absent };
-        let dealt = allocate::allocate(&objects.services, before, &self.config);
-        let changes = Changes::between(&self.ledger, &dealt.ledger);
-        if let (Some(store), false) = (&self.store, changes.is_empty()) {
-            store.write(&changes)?;
+        if self.last.as_ref().is_none_or(|last| !last.is(&objects.services, &absent)) {
+            self.allocate(&objects.services, absent)?;
         }
-        self.ledger = dealt.ledger;
-        self.services = dealt.services;
+        let last = self.last.as_ref();
 
         let made = slices::of(objects, &self.services, |service| self.families(service));
         let selects = |service: &ServiceName| {
@@ -129,9 +143,28 @@ impl ControlPlane {
         let (mut model, conflicts) = Model::assemble(self.services.values().cloned(), slices);
         let zone = |node: &Arc<Node>| Some((node.name.clone(), node.zone.clone()?));
         model.zones = objects.nodes.values().filter_map(zone).collect();
-        let mut refused = dealt.refused;
+        let mut refused = last.map_or(Vec::new(), |last| last.refused.clone());
         refused.extend(conflicts);
-        Ok(Outcome { model, refused, pending: dealt.pending })
+        let pending = last.map_or(BTreeMap::new(), |last| last.pending.clone());
+        Ok(Outcome { model, refused, pending })
+    }
+
+    fn allocate(
+        &mut self,
+        services: &Services,
+        absent: BTreeSet<ServiceName>,
+    ) -> Result<(), StoreError> {
+        let before = Before { ledger: &self.ledger, services: &self.services, absent: &absent };
+        let dealt = allocate::allocate(services, before, &self.config);
+        let changes = Changes::between(&self.ledger, &dealt.ledger);
+        if let (Some(store), false) = (&self.store, changes.is_empty()) {
+            store.write(&changes)?;
+        }
+        self.ledger = dealt.ledger;
+        self.services = dealt.services;
+        let (refused, pending) = (dealt.refused, dealt.pending);
+        self.last = Some(Last { services: services.clone(), absent, refused, pending });
+        Ok(())
     }
 
     /// The families of a Service's endpoints.

@@ -2,15 +2,13 @@
 
 use super::*;
 
-/// The endpoints as address, condition, hinted nodes and hinted zones; and what is chosen from.
+/// An endpoint: address, condition, hinted nodes, hinted zones.
+type Row = (&'static str, (bool, bool, bool), &'static [&'static str], &'static [&'static str]);
+
+/// This node's zone, the endpoints, and what is chosen from.
 struct Hinted {
     zone: Option<&'static str>,
-    endpoints: &'static [(
-        &'static str,
-        (bool, bool, bool),
-        &'static [&'static str],
-        &'static [&'static str],
-    )],
+    endpoints: &'static [Row],
     slots: &'static [&'static str],
 }
 

@@ -187,6 +187,18 @@ fn a_slice_that_somebody_wrote_keeps_its_name_and_counts_as_well() {
     assert_eq!(names, ["web-ipv4-1", "web-ipv4-2", "web-ipv6-1"]);
 }
 
+#[test]
+fn slices_hold_a_hundred_endpoints() {
+    let pod = |number: u8| {
+        let mut object = web(number, 8080, &json!({}));
+        object["status"]["podIPs"] = json!([{ "ip": format!("10.1.0.{number}") }]);
+        pod(object)
+    };
+    let model = model(service(&named()), (1..=250).map(pod).collect(), Vec::new());
+    let sizes: Vec<_> = model.slices.values().map(|slice| slice.endpoints.len()).collect();
+    assert_eq!(sizes, [100, 100, 50]);
+}
+
 /// Pods with few different labels, in two namespaces.
 fn any_pods() -> impl Strategy<Value = Vec<Pod>> {
     let label = || select(vec!["", "x", "y"]);

@@ -89,7 +89,7 @@ fn external_name(spec: &api::ServiceSpec, findings: &mut Findings) {
 mod tests {
     use super::*;
 
-    fn wrong(spec: serde_json::Value) -> Vec<String> {
+    fn wrong(spec: &serde_json::Value) -> Vec<String> {
         let object = serde_json::json!({ "metadata": { "name": "web" }, "spec": spec });
         let service = Service::try_from(&serde_json::from_value(object).unwrap());
         let refused = service.err().map_or(Vec::new(), |refused| refused.0);
@@ -100,11 +100,11 @@ mod tests {
     fn an_external_name_is_a_name_and_digits_and_dots_are_one() {
         for good in ["example.com", "example.com.", "10.0.0.1"] {
             let spec = serde_json::json!({ "type": "ExternalName", "externalName": good });
-            assert_eq!(wrong(spec), [""; 0], "{good}");
+            assert_eq!(wrong(&spec), [""; 0], "{good}");
         }
         for bad in ["", "Example.com", "a..b", "fd00::1"] {
             let spec = serde_json::json!({ "type": "ExternalName", "externalName": bad });
-            assert_eq!(wrong(spec).len(), 1, "{bad}");
+            assert_eq!(wrong(&spec).len(), 1, "{bad}");
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
         };
         for value in ["", "a.b_c", "1"] {
             assert_eq!(
-                wrong(spec("example.com/app", value, "kubernetes.io/h2c")),
+                wrong(&spec("example.com/app", value, "kubernetes.io/h2c")),
                 [""; 0],
                 "{value}"
             );
@@ -126,7 +126,7 @@ mod tests {
             "spec.selector: Invalid value: \"-\": name part must consist of",
             "spec.selector: Invalid value: \"a b\": a valid label must be an empty string or consist",
         ];
-        let wrong = wrong(spec("-", "a b", "a b"));
+        let wrong = wrong(&spec("-", "a b", "a b"));
         assert_eq!(wrong.len(), expected.len(), "{wrong:?}");
         for (found, expected) in wrong.iter().zip(expected) {
             assert!(found.starts_with(expected), "{found}");

@@ -111,8 +111,8 @@ fn missing(problems: &[Problem]) -> Missing {
                 .then(|| ServiceName::new(&object.namespace, &object.name)),
         )
     };
-    let names: Option<Vec<_>> = problems.iter().map(named).collect();
-    names.map_or(Missing::Unknown, |names| Missing::Named(names.into_iter().flatten().collect()))
+    let all: Option<Vec<_>> = problems.iter().map(named).collect();
+    all.map_or(Missing::Unknown, |names| Missing::Named(names.into_iter().flatten().collect()))
 }
 
 fn twice(object: &Object, file: &Path, first: &Path) -> Problem {

@@ -22,9 +22,9 @@ use crate::{
         read_back,
     },
     devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection},
-    model::{Conflict, IpRange, Problem},
+    model::{Conflict, IpRange, NodePortRange, Problem},
     source::Snapshot,
-    state::{ServiceState, State},
+    state::{ServiceObject, ServiceState, State},
 };
 use settings::settings;
 use source_ports::SourcePorts;
@@ -48,6 +48,8 @@ pub struct Options {
     pub node_name: String,
     /// The ranges of cluster IPs, at most one of each family.
     pub service_ranges: Vec<IpRange>,
+    /// The range of node ports, which no source port is of.
+    pub node_ports: NodePortRange,
     /// How long silent flows live.
     pub timeouts: Timeouts,
     /// Of how many packets that there is something to tell of one is told; 0: of none.
@@ -130,6 +132,7 @@ impl Controller {
             &tables,
             clock,
             &options.service_ranges,
+            options.node_ports,
             options.sample_events,
         )?);
         let writer = Writer::new(&tables, read_back(&tables)?)?;
@@ -189,7 +192,7 @@ impl Controller {
         let mut census = Census::new(self.tables.source_ports().0);
         let timeouts = &self.options.timeouts;
         let collected = collect::collect(&self.tables, timeouts, time, &mut census)?;
-        self.source_ports.follow(&self.tables, &census);
+        self.source_ports.follow(&self.tables, &census, self.options.node_ports);
         let graduate_udp =
             collected.udp_established < self.tables.flows_v4.capacity() as usize / UDP_SHARE;
         self.tables.set_graduate_udp(graduate_udp);
@@ -376,6 +379,7 @@ impl Controller {
             attached: self.hookup.attached().cloned().collect(),
             notes: self.notes.iter().cloned().collect(),
             services: services.collect(),
+            objects: ServiceObject::all(&self.snapshot),
             problems: self
                 .snapshot
                 .problems

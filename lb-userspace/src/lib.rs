@@ -1,11 +1,12 @@
 //! The control program: Services in, BPF maps out.
 //!
-//! [`source`] → [`model`] → [`compile`] are pure or nearly so and know nothing of BPF;
+//! [`source`] → [`model`] → [`control`] → [`compile`] are pure or nearly so and know nothing of BPF;
 //! [`dataplane`] is the only place that knows aya, [`devices`] the only one that knows netlink.
 //! [`controller`] brings them together for `lb run`; [`commands`] are the verbs.
 
 pub mod commands;
 pub mod compile;
+pub mod control;
 pub mod controller;
 pub mod dataplane;
 pub mod devices;

@@ -3,6 +3,8 @@
 //! A file, replaced whole, so that it can be read after `lb run` was killed. It is written when the
 //! instance is up, and again with every change.
 
+mod objects;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::dataplane::Attached;
+pub use objects::{Ingress, LoadBalancer, ServiceObject};
 
 /// What a running instance tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,9 @@ pub struct State {
     pub notes: Vec<String>,
     /// Services by their number.
     pub services: Vec<ServiceState>,
+    /// Services as objects.
+    #[serde(default)]
+    pub objects: Vec<ServiceObject>,
     /// What is wrong with the manifests.
     pub problems: Vec<String>,
 }

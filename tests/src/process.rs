@@ -33,6 +33,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 const BPFFS: &str = "/sys/fs/bpf";
 const RUN_DIR: &str = "/run/lb";
+
+/// Where `lb run` keeps what Services were given.
+const STATE_DIR: &str = "/var/lib/lb";
 const PREFIX: &str = "lb-test-";
 
 /// What can go wrong with it.
@@ -103,6 +106,7 @@ fn remove(instance: &str) {
     // Whoever comes first of two that sweep removes it.
     let _ = fs::remove_dir_all(Path::new(BPFFS).join(instance));
     let _ = fs::remove_file(Path::new(RUN_DIR).join(format!("{instance}.json")));
+    let _ = fs::remove_file(Path::new(STATE_DIR).join(format!("{instance}.redb")));
 }
 
 /// A command that runs `lb` in a namespace under an instance's name.

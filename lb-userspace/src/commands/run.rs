@@ -9,10 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Instance;
 use crate::{
+    control::{self, ControlPlane, Pool},
     controller::{Controller, Options},
     dataplane::{Pins, Sizes, TcMode, XdpMode, collect::Timeouts},
     devices::{DeviceWatch, Pattern, Selection},
-    model::{Family, IpRange},
+    model::{Family, IpRange, NODE_PORTS, NodePortRange},
     privileges,
     source::manifests::ManifestSource,
 };
@@ -46,9 +47,24 @@ pub struct Run {
     node_name: Option<String>,
 
     /// Range of cluster IPs; may be given twice, once for each family. What is sent to an address of it
-    /// that no Service has is dropped, and a Service with a cluster IP outside of it is refused
+    /// that no Service has is dropped, and a Service with a cluster IP outside of it is refused. Services
+    /// that write no cluster IP are given one of it; the first range's family is the default one
     #[arg(long = "service-cidr", value_name = "CIDR")]
     service_ranges: Vec<IpRange>,
+
+    /// Range of node ports, both ends included; Services that write none are given one of it
+    #[arg(long, value_name = "FIRST-LAST", default_value_t = NODE_PORTS)]
+    node_port_range: NodePortRange,
+
+    /// Addresses for load balancers: RANGE, internal=RANGE, or with a class of load balancers
+    /// in front CLASS=RANGE or CLASS,internal=RANGE; may be given several times. Services with a cloud's
+    /// annotation for internal load balancers are given an internal one
+    #[arg(long = "lb-pool", value_name = "POOL")]
+    pools: Vec<Pool>,
+
+    /// Where it is kept what Services were given, so that they have it again after a restart
+    #[arg(long, default_value = "/var/lib/lb", value_name = "DIR")]
+    state_dir: PathBuf,
 
     /// How XDP is attached to uplinks; TC does all the work where XDP can't
     #[arg(long, value_enum, default_value_t)]
@@ -183,7 +199,14 @@ impl Run {
 
         check_service_ranges(&self.service_ranges)?;
         let node_name = self.node_name.map_or_else(host_name, Ok)?;
-        let (snapshot, mut source) = ManifestSource::open(&self.manifests)?;
+        let config = control::Config {
+            ranges: self.service_ranges.clone(),
+            node_ports: self.node_port_range,
+            pools: self.pools,
+        };
+        let store = self.state_dir.join(format!("{}.redb", self.instance.instance));
+        let control = ControlPlane::open(config, &store)?;
+        let (snapshot, mut source) = ManifestSource::open_with(&self.manifests, control)?;
         let snapshot = snapshot
             .without_problems()
             .context("the manifests are not right; nothing was attached")?;
@@ -200,6 +223,7 @@ impl Run {
             tc: self.tc,
             node_name,
             service_ranges: self.service_ranges,
+            node_ports: self.node_port_range,
             timeouts: self.timeouts.timeouts(),
             sample_events: self.sample_events,
             sizes: self.sizes.sizes(),

@@ -1,6 +1,7 @@
 //! `lb status`: what is attached where, which services there are, and what was counted. Reads the
 //! pinned maps, so it also tells what the kernel does while no `lb run` is running.
 
+mod objects;
 mod rules;
 mod services;
 
@@ -22,7 +23,7 @@ use crate::{
         census::{Census, Headroom},
         read_back,
     },
-    state::{ServiceState, State},
+    state::{ServiceObject, ServiceState, State},
 };
 use services::ServiceReport;
 
@@ -58,6 +59,8 @@ struct Report {
     notes: Vec<String>,
     problems: Vec<String>,
     services: Vec<ServiceReport>,
+    /// Services as objects, with what they were given.
+    objects: Vec<ServiceObject>,
     /// The ways to endpoints that have the fewest source ports left.
     source_ports: Vec<Headroom>,
     flows: FlowReport,
@@ -123,6 +126,7 @@ impl Report {
             notes: state.notes,
             problems: state.problems,
             services,
+            objects: state.objects,
             source_ports: census.fullest(FULLEST),
             flows,
             counters,
@@ -144,6 +148,9 @@ impl Report {
             }
         }
         let _ = writeln!(text, "{}\n", self.interfaces());
+        if !self.objects.is_empty() {
+            let _ = writeln!(text, "{}\n", objects::objects(&self.objects));
+        }
         let _ = writeln!(text, "{}\n", services::services(&self.services));
         let _ = writeln!(text, "{}\n", services::endpoints(&self.services));
         if !self.source_ports.is_empty() {

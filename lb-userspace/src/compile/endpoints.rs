@@ -1,12 +1,21 @@
 //! Which endpoints a port of a Service has, and which of them are used. Traffic policies and
 //! topology narrow the choice here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{BackendKey, BackendState, DesiredService, Otherwise, Table};
 use crate::model::{
-    Endpoint, EndpointSlice, Family, Model, Service, ServiceName, ServicePort, TrafficPolicy,
+    Endpoint, EndpointSlice, Family, Hints, Model, Service, ServiceName, ServicePort, TrafficPolicy,
 };
+
+/// Where clients of this node are.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The node.
+    pub node: &'a str,
+    /// Its zone, if that is known.
+    pub zone: Option<&'a str>,
+}
 
 /// The slices of each Service.
 pub(super) struct SlicesByService<'a>(BTreeMap<&'a ServiceName, Vec<&'a EndpointSlice>>);
@@ -21,6 +30,22 @@ struct Merged {
     condition: Condition,
     /// It is on this node.
     local: bool,
+    /// What its hints say of nodes.
+    nodes: Hint,
+    /// What its hints say of zones.
+    zones: Hint,
+}
+
+/// What hints say of this node, or of its zone. In the order of preference, least first, as with
+/// conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hint {
+    /// Nothing.
+    None,
+    /// The endpoint is meant for others.
+    Elsewhere,
+    /// It is meant for this one.
+    Here,
 }
 
 /// The endpoints that count.
@@ -44,6 +69,18 @@ enum Condition {
     Ready,
 }
 
+impl Hint {
+    fn of(names: &BTreeSet<String>, here: Option<&str>) -> Self {
+        if names.is_empty() {
+            Self::None
+        } else if here.is_some_and(|here| names.contains(here)) {
+            Self::Here
+        } else {
+            Self::Elsewhere
+        }
+    }
+}
+
 impl<'a> SlicesByService<'a> {
     pub(super) fn of(model: &'a Model) -> Self {
         let mut slices: BTreeMap<_, Vec<&EndpointSlice>> = BTreeMap::new();
@@ -62,7 +99,7 @@ impl<'a> SlicesByService<'a> {
         service: &Service,
         port: &ServicePort,
         family: Family,
-        node: &str,
+        place: Place<'_>,
     ) -> Endpoints {
         let mut endpoints = Endpoints::default();
         let slices = self.0.get(&service.name).into_iter().flatten();
@@ -73,7 +110,7 @@ impl<'a> SlicesByService<'a> {
                 .filter(|other| other.name == port.name && other.protocol == port.protocol);
             for number in same.map(|port| port.port.get()) {
                 for endpoint in &slice.endpoints {
-                    endpoints.merge(endpoint, number, node);
+                    endpoints.merge(endpoint, number, place);
                 }
             }
         }
@@ -82,17 +119,21 @@ impl<'a> SlicesByService<'a> {
 }
 
 impl Endpoints {
-    fn merge(&mut self, endpoint: &Endpoint, port: u16, node: &str) {
+    fn merge(&mut self, endpoint: &Endpoint, port: u16, place: Place<'_>) {
         let key = BackendKey { address: endpoint.address, port };
         let condition = Condition::of(endpoint);
-        let local = endpoint.node.as_deref() == Some(node);
+        let local = endpoint.node.as_deref() == Some(place.node);
+        let Hints { nodes, zones } = &endpoint.hints;
+        let (nodes, zones) = (Hint::of(nodes, Some(place.node)), Hint::of(zones, place.zone));
         self.0
             .entry(key)
             .and_modify(|one| {
                 one.condition = condition.max(one.condition);
                 one.local |= local;
+                one.nodes = nodes.max(one.nodes);
+                one.zones = zones.max(one.zones);
             })
-            .or_insert(Merged { condition, local });
+            .or_insert(Merged { condition, local, nodes, zones });
     }
 
     /// The service, but for its frontends.
@@ -128,11 +169,28 @@ impl Endpoints {
             let found = self.0.iter().filter(move |(_, one)| {
                 one.condition == wanted && (one.local || matches!(among, Among::All))
             });
-            found.map(|(key, _)| *key).collect::<Vec<_>>()
+            found.collect::<Vec<_>>()
         };
         let ready = all_that_are(Condition::Ready);
-        if ready.is_empty() { all_that_are(Condition::ServingTerminating) } else { ready }
+        let usable = match among {
+            _ if ready.is_empty() => all_that_are(Condition::ServingTerminating),
+            Among::All => nearest(ready),
+            Among::Local => ready,
+        };
+        usable.into_iter().map(|(key, _)| *key).collect()
     }
+}
+
+/// Those of the ready endpoints that are meant for this node, else those for its zone, else all. Hints
+/// count if every one of them has some, and one is for here (kube-proxy, `topologyModeFromHints`).
+fn nearest<'a>(ready: Vec<(&'a BackendKey, &'a Merged)>) -> Vec<(&'a BackendKey, &'a Merged)> {
+    for hint in [|one: &Merged| one.nodes, |one: &Merged| one.zones] {
+        let all_have = ready.iter().all(|(_, one)| hint(one) != Hint::None);
+        if all_have && ready.iter().any(|(_, one)| hint(one) == Hint::Here) {
+            return ready.into_iter().filter(|(_, one)| hint(one) == Hint::Here).collect();
+        }
+    }
+    ready
 }
 
 impl Condition {

@@ -14,7 +14,7 @@ pub use desired::{
 };
 
 use crate::model::{Family, IpRange, Model, Proxying};
-use endpoints::SlicesByService;
+use endpoints::{Place, SlicesByService};
 use frontends::Line;
 
 /// What the tables depend on besides Services: facts of this node.
@@ -34,11 +34,12 @@ pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
     let (model, mut conflicts) = ranges::without_strangers(model, &node.service_ranges);
     let model = model.as_ref();
     let slices = SlicesByService::of(model);
+    let place = Place { node: &node.name, zone: model.zones.get(&node.name).map(String::as_str) };
     let mut lines = Vec::new();
     for service in model.services.values().filter(|service| service.proxying == Proxying::Here) {
         for family in service.families() {
             for (index, port) in service.ports.iter().enumerate() {
-                let endpoints = slices.endpoints(service, port, family, &node.name);
+                let endpoints = slices.endpoints(service, port, family, place);
                 let mut desired = endpoints.into_service(service);
                 desired.source_ranges.retain(|range| Family::of(range.address) == family);
                 let key = ServiceKey::of(service, port, family);

@@ -3,13 +3,14 @@
 mod addresses;
 mod policies;
 mod properties;
+mod topology;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::*;
 use crate::model::{
-    Endpoint, EndpointPort, EndpointSlice, Hints, Port, Protocol, Service, ServiceName,
-    ServicePort, ServiceType, SliceName, TargetPort, Traffic,
+    Endpoint, EndpointPort, EndpointSlice, Hints, Pods, Port, Protocol, Service, ServiceName,
+    ServicePort, ServiceType, SliceName, TargetPort, Traffic, Wishes,
 };
 
 /// A Service with one port and one slice of two ready endpoints; cases change one thing.
@@ -56,6 +57,7 @@ fn service_port(name: Option<&str>, protocol: Protocol, node_port: Option<u16>) 
         port: number(80),
         target: TargetPort::Name("not-used".to_owned()),
         node_port: node_port.map(number),
+        app_protocol: None,
     }
 }
 
@@ -67,6 +69,8 @@ fn service() -> Service {
         cluster_ips: vec!["10.96.0.10".parse().unwrap()],
         ports: vec![service_port(Some("http"), Protocol::Tcp, None)],
         traffic: Traffic::default(),
+        pods: Pods::default(),
+        wishes: Wishes::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use lb_common::{
 use crate::{
     dataplane::{Clock, NO_HASH_KEY, Settings, Tables},
     devices::{self, Sysctls},
-    model::{IpRange, NODE_PORTS},
+    model::{IpRange, NodePortRange},
 };
 
 /// The settings of new tables, or of old ones: their secret stays, because flows are found by it.
@@ -17,6 +17,7 @@ pub fn settings(
     tables: &Tables,
     clock: Clock,
     ranges: &[IpRange],
+    node_ports: NodePortRange,
     sample_events: u32,
 ) -> Result<Settings> {
     let hash_key = match tables.hash_key() {
@@ -29,7 +30,7 @@ pub fn settings(
         }
         key => key,
     };
-    let snat_ports = source_ports()?;
+    let snat_ports = source_ports(node_ports)?;
     // Flows of an earlier run may have ports of another range.
     let (before, replies) = tables.source_ports();
     let v4 = ranges.iter().find_map(IpRange::masked_v4);
@@ -49,9 +50,9 @@ pub fn settings(
 }
 
 /// The ports for SNAT, as the host's settings leave them now.
-pub fn source_ports() -> Result<SnatPorts> {
+pub fn source_ports(node_ports: NodePortRange) -> Result<SnatPorts> {
     let sysctls = Sysctls::read()?;
-    let node_ports = (NODE_PORTS.first, NODE_PORTS.last);
+    let node_ports = (node_ports.first, node_ports.last);
     devices::snat_ports(sysctls.local_ports, node_ports, &sysctls.reserved_ports)
         .context("net.ipv4.ip_local_port_range and ip_local_reserved_ports leave no ports for source NAT; make one of them smaller")
 }

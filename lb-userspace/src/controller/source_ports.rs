@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::settings;
-use crate::dataplane::{
-    Tables,
-    census::{Census, Headroom, Way},
+use crate::{
+    dataplane::{
+        Tables,
+        census::{Census, Headroom, Way},
+    },
+    model::NodePortRange,
 };
 
 /// From how many percent on a way is nearly full.
@@ -42,10 +45,10 @@ impl SourcePorts {
     /// Flows keep their ports when the settings change: as long as one is there, replies to its port are
     /// recognised. A range that was just left is so until the next pass, because a program may be
     /// beginning a flow with one of its ports.
-    pub fn follow(&mut self, tables: &Tables, census: &Census) {
+    pub fn follow(&mut self, tables: &Tables, census: &Census, node_ports: NodePortRange) {
         self.warn(census);
         let (ports, _) = tables.source_ports();
-        match settings::source_ports() {
+        match settings::source_ports(node_ports) {
             Ok(now) if now != ports => {
                 tables.set_source_ports(now);
                 tracing::info!(

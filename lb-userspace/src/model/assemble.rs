@@ -17,6 +17,8 @@ pub struct Model {
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// The slices, including those of Services that aren't there.
     pub slices: BTreeMap<SliceName, Arc<EndpointSlice>>,
+    /// The zones of nodes, as far as they are known.
+    pub zones: BTreeMap<String, String>,
 }
 
 /// An object that can't be in force beside another, and is left out.

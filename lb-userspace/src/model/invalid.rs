@@ -3,7 +3,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use super::{IpRange, NodePortRange, ServiceName};
+use super::{Family, IpRange, NodePortRange, ServiceName};
 
 /// A field of an object, and the rule that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum Rule {
     )]
     NodePortRange {
         /// The port.
-        port: i32,
+        port: u16,
         /// The range.
         range: NodePortRange,
     },
@@ -75,27 +75,37 @@ pub enum Rule {
         /// The range.
         range: IpRange,
     },
-    /// Kubernetes would choose a cluster IP here.
+    /// A cluster IP is to be chosen, and there is no range.
     #[error(
-        "Required value: lb does not allocate cluster IPs yet; write a free address of your \
-         service range, for example `clusterIP: 10.96.0.10`, or `clusterIP: None` for none"
+        "Required value: there is no range of {family} cluster IPs to choose from; give one with \
+         --service-cidr, or write a free address, for example `clusterIP: 10.96.0.10`, or `clusterIP: \
+         None` for none"
     )]
-    NeedsClusterIp,
-    /// Kubernetes would choose a second cluster IP, of the other family, here.
+    NeedsClusterIp {
+        /// The family.
+        family: Family,
+    },
+    /// A family is asked for that there is no range of.
     #[error(
-        "Required value: lb does not allocate cluster IPs yet; `ipFamilyPolicy: RequireDualStack` \
-         needs two, so write both, for example `clusterIPs: [10.96.0.10, \"fd00:10:96::a\"]`"
+        "Invalid value: \"{family}\": not configured on this cluster; give --service-cidr a range of it"
     )]
-    NeedsSecondClusterIp,
-    /// Kubernetes would choose a node port here.
+    NotConfigured {
+        /// The family.
+        family: Family,
+    },
+    /// Two families are asked for, and there is one.
     #[error(
-        "Required value: lb does not allocate node ports yet; write a free one of {range}, for \
-         example `nodePort: {}`",
-        range.first
+        "Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services; \
+         give --service-cidr a range of each family"
     )]
-    NeedsNodePort {
-        /// The range to choose from.
-        range: NodePortRange,
+    NotDualStack,
+    /// Everything that could be chosen is taken.
+    #[error("Internal error: failed to allocate a {what}: range is full; make {option} larger")]
+    RangeFull {
+        /// What was to be chosen.
+        what: &'static str,
+        /// The option that says from what.
+        option: &'static str,
     },
     /// A cluster IP that another Service has.
     #[error(

@@ -9,7 +9,10 @@ mod address;
 mod assemble;
 mod endpoints;
 mod invalid;
+mod legacy;
 mod name;
+mod node;
+mod pod;
 mod problem;
 mod service;
 
@@ -17,9 +20,13 @@ pub use address::{Family, IpRange, NoRange};
 pub use assemble::{Conflict, Model};
 pub use endpoints::{AppProtocol, Endpoint, EndpointPort, EndpointSlice, Hints};
 pub use invalid::{Invalid, Refused, Rule};
-pub use name::{Kind, ObjectRef, ServiceName, SliceName};
+pub use legacy::Endpoints;
+pub use name::{Kind, ObjectRef, PodName, ServiceName, SliceName};
+pub use node::Node;
+pub use pod::{ContainerPort, Pod};
 pub use problem::{Position, Problem};
 pub use service::{
-    NODE_PORTS, NodePortRange, Port, Protocol, Proxying, Service, ServicePort, ServiceType,
-    TargetPort, Traffic, TrafficPolicy,
+    BalancerWish, Distribution, FamilyPolicy, NODE_PORTS, NoNodePorts, NodePortRange, Pods, Port,
+    Protocol, Proxying, Service, ServicePort, ServiceType, TargetPort, Traffic, TrafficPolicy,
+    Wishes,
 };

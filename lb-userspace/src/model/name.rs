@@ -21,6 +21,13 @@ const RFC_1123_SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of
     (e.g. 'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
+const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or \
+    '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex \
+    used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start \
+    and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for \
+    validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
 /// The name of a Service: its namespace and an RFC 1035 label.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceName {
@@ -39,6 +46,15 @@ pub struct SliceName {
     pub name: String,
 }
 
+/// The name of a Pod: its namespace and an RFC 1123 subdomain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodName {
+    /// The namespace.
+    pub namespace: String,
+    /// The name within it.
+    pub name: String,
+}
+
 /// The kinds of objects that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -46,6 +62,12 @@ pub enum Kind {
     Service,
     /// `discovery.k8s.io/v1` `EndpointSlice`.
     EndpointSlice,
+    /// `v1` Endpoints.
+    Endpoints,
+    /// `v1` Pod.
+    Pod,
+    /// `v1` Node.
+    Node,
 }
 
 /// An object as messages name it, even if its name is no valid one: `Service default/web`.
@@ -83,6 +105,19 @@ impl SliceName {
         let name = name(metadata, findings, dns_1123_subdomain);
         Self { namespace, name }
     }
+}
+
+impl PodName {
+    pub(super) fn of(metadata: &ObjectMeta, findings: &mut Findings) -> Self {
+        let namespace = namespace(metadata, findings);
+        let name = name(metadata, findings, dns_1123_subdomain);
+        Self { namespace, name }
+    }
+}
+
+/// The name of a Node, which is in no namespace.
+pub(super) fn of_node(metadata: &ObjectMeta, findings: &mut Findings) -> String {
+    name(metadata, findings, dns_1123_subdomain)
 }
 
 impl ObjectRef {
@@ -128,6 +163,9 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
+            Self::Endpoints => "Endpoints",
+            Self::Pod => "Pod",
+            Self::Node => "Node",
         })
     }
 }
@@ -135,7 +173,10 @@ impl fmt::Display for Kind {
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.name.is_empty() { "(no name)" } else { &self.name };
-        write!(f, "{} {}/{name}", self.kind, self.namespace)
+        match self.kind {
+            Kind::Node => write!(f, "{} {name}", self.kind),
+            _ => write!(f, "{} {}/{name}", self.kind, self.namespace),
+        }
     }
 }
 
@@ -181,6 +222,36 @@ pub(super) fn dns_1123_subdomain(name: &str) -> Result<(), Rule> {
     } else {
         Err(Rule::invalid_text(name, RFC_1123_SUBDOMAIN))
     }
+}
+
+/// A name that may have a domain in front of it, as those of labels and of load balancers' classes do.
+pub(super) fn qualified(text: &str) -> Result<(), Rule> {
+    let (prefix, name) = match text.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, text),
+    };
+    if let Some(prefix) = prefix {
+        dns_1123_subdomain(prefix)?;
+    }
+    no_longer_than(name, 63, "name part must be no more than 63 characters")?;
+    if is_name_part(name) { Ok(()) } else { Err(Rule::invalid_text(text, QUALIFIED)) }
+}
+
+/// What the value of a label must be.
+pub(super) fn label_value(text: &str) -> Result<(), Rule> {
+    no_longer_than(text, 63, "must be no more than 63 characters")?;
+    if text.is_empty() || is_name_part(text) {
+        Ok(())
+    } else {
+        Err(Rule::invalid_text(text, LABEL_VALUE))
+    }
+}
+
+fn is_name_part(text: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    let outer = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    outer(bytes.first()) && outer(bytes.last()) && bytes.iter().copied().all(inner)
 }
 
 fn no_longer_than(name: &str, limit: usize, must: &'static str) -> Result<(), Rule> {

@@ -3,9 +3,9 @@
 
 pub mod manifests;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use crate::model::{Model, Problem};
+use crate::model::{Model, Problem, ServiceName};
 
 /// All objects of a source at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Snapshot {
     /// What is not as it was written, sorted by place. An object named here is in force as it last
     /// was right, or not at all.
     pub problems: Vec<Problem>,
+    /// Whose load balancer has no address, and why.
+    pub pending: BTreeMap<ServiceName, String>,
 }
 
 /// A snapshot has problems, and none were to be accepted.

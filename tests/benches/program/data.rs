@@ -73,8 +73,11 @@ impl Size {
                 port: port(PORT),
                 target: TargetPort::Number(port(BACKEND_PORT)),
                 node_port: None,
+                app_protocol: None,
             }],
             traffic: Traffic::default(),
+            pods: model::Pods::default(),
+            wishes: model::Wishes::default(),
         }
     }
 

@@ -18,8 +18,11 @@ fn service(name: &str, cluster_ip: &str, node_port: u16) -> Arc<Service> {
             port,
             target: TargetPort::Number(port),
             node_port: Port::new(node_port),
+            app_protocol: None,
         }],
         traffic: crate::model::Traffic::default(),
+        pods: crate::model::Pods::default(),
+        wishes: crate::model::Wishes::default(),
     })
 }
 

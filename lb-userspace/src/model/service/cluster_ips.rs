@@ -1,7 +1,7 @@
 //! `spec.clusterIP`, `clusterIPs`, `ipFamilies` and `ipFamilyPolicy`: which addresses a Service has.
 //!
 //! The API server's rules (`ValidateServiceClusterIPsRelatedFields`), less what needs a service
-//! range: addresses are the ones that the object names.
+//! range: addresses are the ones that the object names. Others are chosen by the control plane.
 
 use std::net::IpAddr;
 
@@ -33,14 +33,13 @@ impl ClusterIps {
 pub(super) fn read(
     spec: &ServiceSpec,
     service_type: ServiceType,
-    left_alone: bool,
     findings: &mut Findings,
-) -> ClusterIps {
+) -> (ClusterIps, Vec<Family>) {
     let singular = spec.cluster_ip.as_deref().unwrap_or_default();
     let plural = spec.cluster_ips.as_deref().unwrap_or_default();
     if service_type == ServiceType::ExternalName {
         none_for_external_name(singular, plural, findings);
-        return ClusterIps::Addresses(Vec::new());
+        return (ClusterIps::Addresses(Vec::new()), Vec::new());
     }
 
     singular_agrees(singular, plural, findings);
@@ -53,17 +52,13 @@ pub(super) fn read(
 
     if texts.contains(&"None") {
         headless(service_type, &texts, findings);
-        return ClusterIps::Headless;
+        return (ClusterIps::Headless, families(spec, findings));
     }
     let addresses = parse(&texts, plural.is_empty(), findings);
     let families = families(spec, findings);
     families_agree(&addresses, &families, findings);
-    if texts.is_empty() && !left_alone {
-        findings.add("spec.clusterIP", Rule::NeedsClusterIp);
-    } else {
-        policy_agrees(spec, texts.len(), families.len(), left_alone, findings);
-    }
-    ClusterIps::Addresses(addresses)
+    policy_agrees(spec, texts.len(), families.len(), findings);
+    (ClusterIps::Addresses(addresses), families)
 }
 
 fn none_for_external_name(singular: &str, plural: &[String], findings: &mut Findings) {
@@ -153,13 +148,7 @@ fn families_agree(addresses: &[IpAddr], families: &[Family], findings: &mut Find
     }
 }
 
-fn policy_agrees(
-    spec: &ServiceSpec,
-    addresses: usize,
-    families: usize,
-    left_alone: bool,
-    findings: &mut Findings,
-) {
+fn policy_agrees(spec: &ServiceSpec, addresses: usize, families: usize, findings: &mut Findings) {
     let two = addresses > 1 || families > 1;
     let policy = spec.ip_family_policy.as_deref().unwrap_or_default();
     match policy {
@@ -167,9 +156,6 @@ fn policy_agrees(
             let must = "must be RequireDualStack or PreferDualStack when multiple cluster IPs or \
                         families are specified";
             findings.add("spec.ipFamilyPolicy", Rule::invalid_text(policy, must));
-        }
-        "RequireDualStack" if addresses < 2 && !left_alone => {
-            findings.add("spec.clusterIPs", Rule::NeedsSecondClusterIp);
         }
         "" | "SingleStack" | "PreferDualStack" | "RequireDualStack" => {}
         other => findings.add(

@@ -3,17 +3,21 @@
 
 mod cluster_ips;
 mod labels;
+mod pods;
 mod ports;
 mod read;
 mod traffic;
+mod wishes;
 
-use std::{fmt, net::IpAddr, num::NonZeroU16, ops::RangeInclusive};
+use std::{fmt, net::IpAddr, num::NonZeroU16, ops::RangeInclusive, str::FromStr};
 
-use super::{Family, ServiceName};
+use super::{AppProtocol, Family, ServiceName};
 
 pub(super) use labels::left_alone;
+pub use pods::{Distribution, Pods};
 pub(super) use ports::{number, protocol};
 pub use traffic::{Traffic, TrafficPolicy};
+pub use wishes::{BalancerWish, FamilyPolicy, Wishes};
 
 /// The range that Kubernetes keeps for node ports by default.
 pub const NODE_PORTS: NodePortRange = NodePortRange { first: 30000, last: 32767 };
@@ -27,12 +31,17 @@ pub struct Service {
     pub service_type: ServiceType,
     /// Whether it is proxied by us.
     pub proxying: Proxying,
-    /// Its cluster IPs, at most one of each family; empty for headless and `ExternalName` ones.
+    /// Its cluster IPs, at most one of each family; empty for headless and `ExternalName` ones. As long as
+    /// the control plane has not seen it: those that are written.
     pub cluster_ips: Vec<IpAddr>,
     /// Its ports, in the manifest's order. Each (number, protocol) and each name occurs once.
     pub ports: Vec<ServicePort>,
     /// Its further addresses, and the rules for its traffic.
     pub traffic: Traffic,
+    /// Which pods are its endpoints.
+    pub pods: Pods,
+    /// What it leaves to the control plane to choose.
+    pub wishes: Wishes,
 }
 
 /// `spec.type`.
@@ -76,6 +85,8 @@ pub struct ServicePort {
     pub target: TargetPort,
     /// The port on every node.
     pub node_port: Option<Port>,
+    /// What is spoken above the protocol, for display.
+    pub app_protocol: Option<AppProtocol>,
 }
 
 /// `spec.ports[].targetPort`.
@@ -132,6 +143,22 @@ impl Port {
         self.0.get()
     }
 }
+
+impl FromStr for NodePortRange {
+    type Err = NoNodePorts;
+
+    fn from_str(text: &str) -> Result<Self, NoNodePorts> {
+        let (first, last) = text.split_once('-').ok_or(NoNodePorts)?;
+        let number = |text: &str| text.trim().parse().map_err(|_| NoNodePorts);
+        let range = Self { first: number(first)?, last: number(last)? };
+        if range.first == 0 || range.first > range.last { Err(NoNodePorts) } else { Ok(range) }
+    }
+}
+
+/// The text is no range of node ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a range of ports, lowest first, such as 30000-32767")]
+pub struct NoNodePorts;
 
 impl NodePortRange {
     /// The range as the standard library has it.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::{api::core::v1 as api, apimachinery::pkg::util::intstr::IntOrString};
 
-use super::{NODE_PORTS, Port, Protocol, Proxying, ServicePort, ServiceType, TargetPort};
+use super::{Port, Protocol, Proxying, ServicePort, ServiceType, TargetPort};
 use crate::model::{
     invalid::{Findings, Rule},
     name,
@@ -19,11 +19,10 @@ pub(super) fn read(
     if ports.is_empty() && !matches!(proxying, Proxying::Headless | Proxying::ExternalName) {
         findings.add("spec.ports", Rule::Required { hint: "write at least one port" });
     }
-    let node_ports = NodePorts::of(spec, service_type, proxying);
     let mut read: Vec<ServicePort> = Vec::new();
     for (index, port) in ports.iter().enumerate() {
         let field = format!("spec.ports[{index}]");
-        let Some(port) = one(port, &field, ports.len() > 1, node_ports, findings) else {
+        let Some(port) = one(port, &field, ports.len() > 1, service_type, findings) else {
             continue;
         };
         differs_from(&read, &port, &field, findings);
@@ -50,52 +49,24 @@ pub(in crate::model) fn number(value: i32) -> Result<Port, Rule> {
     port.ok_or_else(|| Rule::invalid_number(value, "must be between 1 and 65535, inclusive"))
 }
 
-/// Whether the ports of a Service have node ports.
-#[derive(Clone, Copy)]
-enum NodePorts {
-    Forbidden(&'static str),
-    IfWritten,
-    Required,
-}
-
-impl NodePorts {
-    fn of(spec: &api::ServiceSpec, service_type: ServiceType, proxying: Proxying) -> Self {
-        match service_type {
-            ServiceType::ClusterIp => Self::Forbidden("may not be used when `type` is 'ClusterIP'"),
-            ServiceType::ExternalName => {
-                Self::Forbidden("may not be used when `type` is 'ExternalName'")
-            }
-            _ if proxying == Proxying::LeftAlone => Self::IfWritten,
-            ServiceType::LoadBalancer if spec.allocate_load_balancer_node_ports == Some(false) => {
-                Self::IfWritten
-            }
-            ServiceType::NodePort | ServiceType::LoadBalancer => Self::Required,
-        }
-    }
-
-    fn read(self, written: Option<i32>) -> Result<Option<Port>, Rule> {
-        // The API knows no difference between zero and absent.
-        let written = written.filter(|port| *port != 0);
-        match (self, written) {
-            (Self::Forbidden(why), Some(_)) => Err(Rule::Forbidden { why }),
-            (Self::Required, None) => Err(Rule::NeedsNodePort { range: NODE_PORTS }),
-            (_, None) => Ok(None),
-            (_, Some(port)) => {
-                let in_range = u16::try_from(port).ok().filter(|p| NODE_PORTS.ports().contains(p));
-                match in_range.and_then(Port::new) {
-                    Some(port) => Ok(Some(port)),
-                    None => Err(Rule::NodePortRange { port, range: NODE_PORTS }),
-                }
-            }
-        }
-    }
+/// The node port that is written. Whether it is in the range, and which one there is where none is
+/// written, is for the control plane to say.
+fn node_port(written: Option<i32>, service_type: ServiceType) -> Result<Option<Port>, Rule> {
+    // The API knows no difference between zero and absent.
+    let Some(written) = written.filter(|port| *port != 0) else { return Ok(None) };
+    let why = match service_type {
+        ServiceType::ClusterIp => "may not be used when `type` is 'ClusterIP'",
+        ServiceType::ExternalName => "may not be used when `type` is 'ExternalName'",
+        ServiceType::NodePort | ServiceType::LoadBalancer => return number(written).map(Some),
+    };
+    Err(Rule::Forbidden { why })
 }
 
 fn one(
     port: &api::ServicePort,
     field: &str,
     one_of_several: bool,
-    node_ports: NodePorts,
+    service_type: ServiceType,
     findings: &mut Findings,
 ) -> Option<ServicePort> {
     let name = findings.check(format!("{field}.name"), port_name(port, one_of_several));
@@ -103,14 +74,19 @@ fn one(
     let number = findings.check(format!("{field}.port"), number(port.port));
     let target = target(port.target_port.as_ref(), number);
     let target = findings.check(format!("{field}.targetPort"), target);
-    let node_port = node_ports.read(port.node_port);
+    let node_port = node_port(port.node_port, service_type);
     let node_port = findings.check(format!("{field}.nodePort"), node_port);
+    let app_protocol = port.app_protocol.clone();
+    if let Some(text) = &app_protocol {
+        findings.check(format!("{field}.appProtocol"), name::qualified(text));
+    }
     Some(ServicePort {
         name: name?,
         protocol: protocol?,
         port: number?,
         target: target??,
         node_port: node_port?,
+        app_protocol,
     })
 }
 

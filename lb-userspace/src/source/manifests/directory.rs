@@ -12,7 +12,8 @@ use super::{
     file::File,
 };
 use crate::{
-    model::{Model, ObjectRef, Problem},
+    control::{ControlPlane, Missing, Objects, Outcome, StoreError},
+    model::{Kind, ObjectRef, Problem, ServiceName},
     source::Snapshot,
 };
 
@@ -56,10 +57,12 @@ impl Directory {
         Ok(())
     }
 
-    /// Everything that its files put in force, and everything that is wrong.
-    pub(super) fn snapshot(&self) -> Snapshot {
+    /// Everything that its files put in force, and everything that is wrong. Fails, and has changed
+    /// nothing, if what Services are given can't be written down.
+    pub(super) fn snapshot(&self, control: &mut ControlPlane) -> Result<Snapshot, StoreError> {
         let mut problems: Vec<Problem> =
             self.files.values().flat_map(File::problems).cloned().collect();
+        let missing = missing(&problems);
         let mut origins: BTreeMap<&ObjectRef, (&Path, &Object)> = BTreeMap::new();
         for file in self.files.values() {
             for object in file.objects() {
@@ -71,26 +74,45 @@ impl Directory {
             }
         }
 
-        let mut services = Vec::new();
-        let mut slices = Vec::new();
+        let mut objects = Objects::default();
         for (_, object) in origins.values() {
-            match &object.content {
-                Content::Service(service) => services.push(service.clone()),
-                Content::Slice(slice) => slices.push(slice.clone()),
+            match object.content.clone() {
+                Content::Service(one) => drop(objects.services.insert(one.name.clone(), one)),
+                Content::Slice(slice) => objects.slices.push(slice),
+                Content::Endpoints(one) => drop(objects.endpoints.insert(one.service.clone(), one)),
+                Content::Pod(pod) => drop(objects.pods.insert(pod.name.clone(), pod)),
+                Content::Node(node) => drop(objects.nodes.insert(node.name.clone(), node)),
             }
         }
-        let (model, conflicts) = Model::assemble(services, slices);
-        problems.extend(conflicts.into_iter().map(|conflict| {
+        let Outcome { model, refused, pending } = control.admit(&objects, &missing)?;
+        problems.extend(refused.into_iter().map(|conflict| {
             let origin = origins.get(&conflict.object);
-            let problem = Problem::of_object(conflict.object.clone(), &conflict.invalid);
+            let mut problem = Problem::of_object(conflict.object.clone(), &conflict.invalid);
+            if model.services.keys().any(|name| ObjectRef::from(name) == conflict.object) {
+                problem.message.push_str(" (the object stays in force as it last was right)");
+            }
             match origin {
                 Some((file, object)) => problem.found_in(file, object.position),
                 None => problem,
             }
         }));
         problems.sort();
-        Snapshot { model, problems }
+        Ok(Snapshot { model, problems, pending })
     }
+}
+
+/// Services that may be there although they are not among the objects: those that are wrong, and any at all
+/// where something can't be read.
+fn missing(problems: &[Problem]) -> Missing {
+    let named = |problem: &Problem| {
+        let object = problem.object.as_ref()?;
+        Some(
+            (object.kind == Kind::Service)
+                .then(|| ServiceName::new(&object.namespace, &object.name)),
+        )
+    };
+    let all: Option<Vec<_>> = problems.iter().map(named).collect();
+    all.map_or(Missing::Unknown, |names| Missing::Named(names.into_iter().flatten().collect()))
 }
 
 fn twice(object: &Object, file: &Path, first: &Path) -> Problem {

@@ -3,11 +3,16 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{core::v1::Service as ApiService, discovery::v1::EndpointSlice as ApiSlice};
+use k8s_openapi::api::{
+    core::v1::{Endpoints as ApiEndpoints, Node as ApiNode, Pod as ApiPod, Service as ApiService},
+    discovery::v1::EndpointSlice as ApiSlice,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::tree::Tree;
-use crate::model::{EndpointSlice, Kind, ObjectRef, Position, Problem, Refused, Service};
+use crate::model::{
+    EndpointSlice, Endpoints, Kind, Node, ObjectRef, Pod, Position, Problem, Refused, Service,
+};
 
 /// What the documents of a file hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +38,9 @@ pub(super) struct Object {
 pub(super) enum Content {
     Service(Arc<Service>),
     Slice(Arc<EndpointSlice>),
+    Endpoints(Arc<Endpoints>),
+    Pod(Arc<Pod>),
+    Node(Arc<Node>),
 }
 
 impl Contents {
@@ -49,7 +57,13 @@ impl Contents {
             (Some("discovery.k8s.io/v1"), Some("EndpointSliceList")) => {
                 self.each_item(document, Self::slice);
             }
+            (Some("v1"), Some("EndpointsList")) => self.each_item(document, Self::endpoints),
+            (Some("v1"), Some("PodList")) => self.each_item(document, Self::pod),
+            (Some("v1"), Some("NodeList")) => self.each_item(document, Self::node),
             (Some("v1"), Some("Service")) => self.service(document),
+            (Some("v1"), Some("Endpoints")) => self.endpoints(document),
+            (Some("v1"), Some("Pod")) => self.pod(document),
+            (Some("v1"), Some("Node")) => self.node(document),
             (Some("discovery.k8s.io/v1"), Some("EndpointSlice")) => self.slice(document),
             (Some("discovery.k8s.io/v1beta1"), Some("EndpointSlice")) => {
                 let message = "no longer served since Kubernetes 1.25; write `discovery.k8s.io/v1`";
@@ -73,6 +87,24 @@ impl Contents {
 
     fn slice(&mut self, document: &Tree) {
         self.object::<ApiSlice, EndpointSlice>(Kind::EndpointSlice, document, Content::Slice);
+    }
+
+    fn endpoints(&mut self, document: &Tree) {
+        self.object::<ApiEndpoints, Endpoints>(Kind::Endpoints, document, Content::Endpoints);
+        if let Some(Object { content: Content::Endpoints(one), .. }) = self.objects.last()
+            && one.left_out > 0
+        {
+            let (service, left_out) = (&one.service, one.left_out);
+            tracing::warn!(%service, left_out, "only 1000 addresses of a subset of Endpoints are taken");
+        }
+    }
+
+    fn pod(&mut self, document: &Tree) {
+        self.object::<ApiPod, Pod>(Kind::Pod, document, Content::Pod);
+    }
+
+    fn node(&mut self, document: &Tree) {
+        self.object::<ApiNode, Node>(Kind::Node, document, Content::Node);
     }
 
     fn object<Api, Valid>(

@@ -1,8 +1,8 @@
 //! A directory of ordinary Kubernetes manifests, read and watched.
 //!
 //! Files named `*.yaml`, `*.yml` and `*.json` directly in the directory count, hidden ones don't.
-//! They may hold several documents and `List`s; kinds other than Service and `EndpointSlice` are
-//! passed over. Files may be links, as in a mounted `ConfigMap`: changes are noticed when entries of
+//! They may hold several documents and `List`s; kinds other than Service, `EndpointSlice`,
+//! Endpoints, Pod and Node are passed over. Files may be links, as in a mounted `ConfigMap`: changes are noticed when entries of
 //! the directory change or its files are written, so of a link to elsewhere only the link is watched.
 //!
 //! **Invariant:** a mistake costs nothing that was in force. What can't be read, or is refused,
@@ -22,6 +22,7 @@ use std::{
 use tokio::sync::watch::Receiver;
 
 use super::Snapshot;
+use crate::control::{ControlPlane, StoreError};
 use directory::Directory;
 use watch::Watcher;
 
@@ -74,6 +75,9 @@ pub enum SourceError {
         /// What the system said.
         source: notify::Error,
     },
+    /// What Services are given can't be written down.
+    #[error("can't give Services what they leave open")]
+    State(#[from] StoreError),
     /// No thread for it could be started.
     #[error("can't watch manifests at {}: no thread could be started", path.display())]
     NoThread {
@@ -87,7 +91,9 @@ pub enum SourceError {
 /// What a file with these bytes puts in force where it is the only one, and what is wrong with it. Reads
 /// and watches nothing; for those who have bytes and no file, as fuzzers have.
 pub fn read(bytes: &[u8]) -> Snapshot {
-    Directory::holding(PathBuf::from("manifest.yaml"), bytes).snapshot()
+    let directory = Directory::holding(PathBuf::from("manifest.yaml"), bytes);
+    // Without a store nothing can fail.
+    directory.snapshot(&mut ControlPlane::default()).unwrap_or_default()
 }
 
 impl ManifestSource {
@@ -95,7 +101,12 @@ impl ManifestSource {
     /// snapshot's problems ([`Snapshot::without_problems`] makes them one). Fails if the directory
     /// can't be read or watched.
     pub fn open(path: &Path) -> Result<(Snapshot, Self), SourceError> {
-        let (snapshots, watcher) = Watcher::start(path)?;
+        Self::open_with(path, ControlPlane::default())
+    }
+
+    /// The same with a control plane that has something to give and may remember it.
+    pub fn open_with(path: &Path, control: ControlPlane) -> Result<(Snapshot, Self), SourceError> {
+        let (snapshots, watcher) = Watcher::start(path, control)?;
         let mut source = Self { snapshots, _watcher: watcher };
         let snapshot = source.snapshots.borrow_and_update().clone();
         Ok((snapshot, source))

@@ -1,5 +1,6 @@
 //! Both halves work on a real directory: what is read from it, and what is noticed.
 
+mod control;
 mod reading;
 mod watching;
 

@@ -21,7 +21,7 @@ use notify::{
 use tokio::sync::watch;
 
 use super::{SourceError, directory::Directory};
-use crate::{model::Problem, source::Snapshot};
+use crate::{control::ControlPlane, model::Problem, source::Snapshot};
 
 /// Changes closer together than this are one.
 const QUIET: Duration = Duration::from_millis(50);
@@ -30,10 +30,11 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// How often a directory that is gone is looked for. Only then is there anything to look for.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Keeps the thread running. Dropping it ends the thread.
+/// Keeps the thread running. Dropping it ends the thread, and what the thread has open is closed then.
 #[derive(Debug)]
 pub(super) struct Watcher {
     messages: Sender<Message>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -47,6 +48,7 @@ enum Message {
 struct Worker {
     path: PathBuf,
     directory: Directory,
+    control: ControlPlane,
     /// `None`: the directory is lost.
     watch: Option<Watch>,
     sender: Sender<Message>,
@@ -66,23 +68,27 @@ struct Identity(u64, u64);
 
 impl Watcher {
     /// Reads the directory, and publishes anew whenever it is different.
-    pub(super) fn start(path: &Path) -> Result<(watch::Receiver<Snapshot>, Self), SourceError> {
+    pub(super) fn start(
+        path: &Path,
+        mut control: ControlPlane,
+    ) -> Result<(watch::Receiver<Snapshot>, Self), SourceError> {
         let path = std::path::absolute(path).map_err(|e| SourceError::unreadable(path, e))?;
         let (sender, messages) = mpsc::channel();
         // The watch comes first, so that no change falls between it and the reading.
         let watch = Watch::open(&path, sender.clone())?;
         let mut directory = Directory::new(path.clone());
         directory.refresh().map_err(|error| SourceError::unreadable(&path, error))?;
-        let (snapshots, receiver) = watch::channel(directory.snapshot());
+        let (snapshots, receiver) = watch::channel(directory.snapshot(&mut control)?);
 
-        let watcher = Self { messages: sender.clone() };
+        let messages_to = sender.clone();
         let watch = Some(watch);
-        let worker = Worker { path: path.clone(), directory, watch, sender, messages, snapshots };
-        thread::Builder::new()
+        let worker =
+            Worker { path: path.clone(), directory, control, watch, sender, messages, snapshots };
+        let thread = thread::Builder::new()
             .name("manifests".to_owned())
             .spawn(|| worker.run())
             .map_err(|source| SourceError::NoThread { path, source })?;
-        Ok((receiver, watcher))
+        Ok((receiver, Self { messages: messages_to, thread: Some(thread) }))
     }
 }
 
@@ -90,6 +96,11 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         // An error means that the thread has ended already.
         let _ = self.messages.send(Message::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that watches manifests has panicked");
+        }
     }
 }
 
@@ -172,8 +183,17 @@ impl Worker {
     }
 
     /// Publishes what is in force, if it is different, with what stands in the way of newer things.
-    fn publish(&self, lost: Option<&SourceError>) {
-        let mut snapshot = self.directory.snapshot();
+    fn publish(&mut self, lost: Option<&SourceError>) {
+        let mut snapshot = match self.directory.snapshot(&mut self.control) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let cause = error.source().map(|cause| format!(" ({cause})")).unwrap_or_default();
+                let message = format!("{error}{cause} (everything stays in force as it was)");
+                let mut before = self.snapshots.borrow().clone();
+                before.problems = vec![Problem::of_file(&self.path, message)];
+                before
+            }
+        };
         if let Some(error) = lost {
             let cause = error.source().map(|cause| format!(" ({cause})")).unwrap_or_default();
             let message = format!("{error}{cause} (what it last held stays in force)");
@@ -196,6 +216,11 @@ fn tell(before: &Snapshot, after: &Snapshot) {
     }
     for problem in before.problems.iter().filter(|problem| !after.problems.contains(problem)) {
         tracing::info!(%problem, "manifest was put right");
+    }
+    for (service, why) in &after.pending {
+        if before.pending.get(service) != Some(why) {
+            tracing::warn!(%service, why, "load balancer has no address");
+        }
     }
     if before.model != after.model {
         let services = after.model.services.len();

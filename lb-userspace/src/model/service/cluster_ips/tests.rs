@@ -9,7 +9,6 @@ struct Case {
     cluster_ips: &'static [&'static str],
     families: &'static [&'static str],
     policy: &'static str,
-    left_alone: bool,
     /// The addresses, if it is right and not headless.
     addresses: &'static [&'static str],
     /// The beginning of each finding.
@@ -24,7 +23,6 @@ impl Default for Case {
             cluster_ips: &[],
             families: &[],
             policy: "",
-            left_alone: false,
             addresses: &["10.96.0.10"],
             wrong: &[],
         }
@@ -37,7 +35,6 @@ const DUAL: Case = Case {
     cluster_ips: &["10.96.0.10", "fd00::a"],
     families: &["IPv4", "IPv6"],
     policy: "RequireDualStack",
-    left_alone: false,
     addresses: &["10.96.0.10", "fd00::a"],
     wrong: &[],
 };
@@ -57,7 +54,7 @@ fn check(case: &Case) {
         ..ServiceSpec::default()
     };
     let mut findings = Findings::default();
-    let read = read(&spec, case.service_type, case.left_alone, &mut findings).addresses();
+    let read = read(&spec, case.service_type, &mut findings).0.addresses();
     let wrong = match findings.into_result(()) {
         Ok(()) => Vec::new(),
         Err(refused) => refused.0.iter().map(ToString::to_string).collect(),
@@ -113,19 +110,9 @@ fn two_addresses_need_the_policy_and_both_families() {
 }
 
 #[test]
-fn what_kubernetes_would_allocate_is_asked_for_by_name() {
-    check(&Case {
-        cluster_ip: "",
-        wrong: &["spec.clusterIP: Required value: lb does not allocate cluster IPs yet; write"],
-        ..Case::default()
-    });
-    check(&Case {
-        cluster_ips: &[],
-        families: &[],
-        wrong: &["spec.clusterIPs: Required value: lb does not allocate cluster IPs yet;"],
-        ..DUAL
-    });
-    check(&Case { cluster_ip: "", left_alone: true, addresses: &[], ..Case::default() });
+fn what_is_not_written_is_left_to_the_control_plane() {
+    check(&Case { cluster_ip: "", addresses: &[], ..Case::default() });
+    check(&Case { cluster_ips: &["10.96.0.10"], addresses: &["10.96.0.10"], ..DUAL });
 }
 
 #[test]

@@ -7,7 +7,6 @@ use super::*;
 struct Case {
     service_type: ServiceType,
     proxying: Proxying,
-    allocate: Option<bool>,
     ports: Vec<api::ServicePort>,
     /// Each finding.
     wrong: &'static [&'static str],
@@ -18,7 +17,6 @@ impl Default for Case {
         Self {
             service_type: ServiceType::ClusterIp,
             proxying: Proxying::Here,
-            allocate: None,
             ports: vec![port(80)],
             wrong: &[],
         }
@@ -48,11 +46,7 @@ fn protocol_of(name: &str, protocol: &str, number: i32) -> api::ServicePort {
 
 #[track_caller]
 fn check(case: &Case) -> Vec<ServicePort> {
-    let spec = api::ServiceSpec {
-        ports: Some(case.ports.clone()),
-        allocate_load_balancer_node_ports: case.allocate,
-        ..api::ServiceSpec::default()
-    };
+    let spec = api::ServiceSpec { ports: Some(case.ports.clone()), ..api::ServiceSpec::default() };
     let mut findings = Findings::default();
     let ports = read(&spec, case.service_type, case.proxying, &mut findings);
     let wrong = match findings.into_result(()) {
@@ -73,6 +67,7 @@ fn a_lone_port_needs_no_name_and_is_tcp_and_its_own_target() {
         port: eighty,
         target: TargetPort::Number(eighty),
         node_port: None,
+        app_protocol: None,
     };
     assert_eq!(ports, [expected]);
 }
@@ -138,39 +133,24 @@ fn numbers_and_names_out_of_bounds_are_refused() {
 }
 
 #[test]
-fn node_ports_come_from_their_range_and_belong_to_their_types() {
+fn node_ports_are_ports_and_belong_to_their_types() {
     let node_port = Case { service_type: ServiceType::NodePort, ..Case::default() };
     for good in [30000, 32767] {
         check(&Case { ports: vec![on_node(80, good)], ..node_port.clone() });
     }
     check(&Case {
-        ports: vec![on_node(80, 29999)],
+        ports: vec![on_node(80, 65536)],
         wrong: &[
-            "spec.ports[0].nodePort: Invalid value: 29999: provided port is not in the valid \
-             range. The range of valid ports is 30000-32767",
+            "spec.ports[0].nodePort: Invalid value: 65536: must be between 1 and 65535, inclusive",
         ],
         ..node_port.clone()
     });
-    check(&Case {
-        wrong: &[
-            "spec.ports[0].nodePort: Required value: lb does not allocate node ports yet; write a \
-             free one of 30000-32767, for example `nodePort: 30000`",
-        ],
-        ..node_port
-    });
+    assert_eq!(check(&node_port)[0].node_port, None, "one is to be chosen");
     check(&Case {
         ports: vec![on_node(80, 30080)],
         wrong: &["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
         ..Case::default()
     });
-}
-
-#[test]
-fn a_load_balancer_may_do_without_node_ports() {
-    let balancer = Case { service_type: ServiceType::LoadBalancer, ..Case::default() };
-    check(&Case { ports: vec![on_node(80, 30080)], ..balancer.clone() });
-    check(&Case { allocate: Some(false), ..balancer.clone() });
-    check(&Case { proxying: Proxying::LeftAlone, ..balancer });
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn one_bad_object_is_named_by_file_line_and_field_and_disturbs_no_other() {
         files: &[("a.yaml", &[service("a", 1), bad, service("c", 3)].join("---\n"))],
         services: &["a=1", "c=3"],
         problems: &[
-            "a.yaml:19:15: Service default/b: spec.ports[0].nodePort: Invalid value: 29999: \
+            "a.yaml:10:1: Service default/b: spec.ports[0].nodePort: Invalid value: 29999: \
              provided port is not in the valid range. The range of valid ports is 30000-32767",
         ],
     });

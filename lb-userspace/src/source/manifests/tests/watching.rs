@@ -13,6 +13,22 @@ use std::{
 
 use super::*;
 
+/// A Service of which `number` is what may change.
+fn service(name: &str, number: u8) -> String {
+    let plain = super::service(name, name.as_bytes()[0]);
+    plain.replace("spec:", &format!("spec:\n  externalIPs: [192.0.2.{number}]"))
+}
+
+/// The Services in force, as `name=number`.
+fn services(snapshot: &Snapshot) -> Vec<String> {
+    let services = snapshot.model.services.iter();
+    let shown = services.map(|(ServiceName { name, .. }, service)| {
+        let address = service.traffic.external_ips[0].to_string();
+        format!("{name}={}", address.rsplit('.').next().unwrap())
+    });
+    shown.collect()
+}
+
 #[tokio::test]
 async fn files_that_are_added_changed_and_removed_take_effect() {
     let bed = Bed::new();
@@ -66,7 +82,7 @@ async fn an_object_that_breaks_stays_as_it_was_while_others_of_its_file_change()
     assert_eq!(services(&snapshot), ["a=1", "b=6"]);
     assert_eq!(
         problems(&bed, &snapshot),
-        ["a.yaml:8:11: Service default/a: spec.ports[0].port: Invalid value: 0: must be between \
+        ["a.yaml:9:11: Service default/a: spec.ports[0].port: Invalid value: 0: must be between \
              1 and 65535, inclusive (the object stays in force as it last was right)"]
     );
     bed.write("a.yaml", &service("b", 6));

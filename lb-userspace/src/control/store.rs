@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use super::ledger::{Changes, Ledger, Record};
 use crate::model::ServiceName;
@@ -36,10 +36,20 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// It is another one's.
+    #[error(
+        "another lb is running with {}, where what Services were given is kept; stop it, or give one of them \
+         another --instance or --state-dir",
+        path.display()
+    )]
+    Taken {
+        /// The file.
+        path: PathBuf,
+    },
     /// It can't be opened, read or written.
     #[error(
-        "can't {action} {}, where what Services were given is kept; if another lb has it, stop that one or \
-         give one of them another --state-dir or --instance; if it is broken, move it away, and lb chooses anew",
+        "can't {action} {}, where what Services were given is kept; if it is broken, move it away, and lb \
+         chooses anew",
         path.display()
     )]
     Database {
@@ -72,7 +82,10 @@ impl Store {
             let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
             fs::create_dir_all(directory).map_err(failed)?;
         }
-        let database = Database::create(path).map_err(|e| failed("open", path, e))?;
+        let database = Database::create(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::Taken { path: path.to_owned() },
+            error => failed("open", path, error),
+        })?;
         let store = Self { path: path.to_owned(), database };
         let ledger = store.read()?;
         Ok((store, ledger))

@@ -70,7 +70,7 @@ fn a_store_is_one_processs_and_a_broken_one_is_named_with_what_to_do() {
     let file = directory.path().join("lb.redb");
     let first = ControlPlane::open(config(), &file).unwrap();
     let second = ControlPlane::open(config(), &file).unwrap_err().to_string();
-    assert!(second.contains("if another lb has it"), "{second}");
+    assert!(second.contains("another lb is running"), "{second}");
     drop(first);
     std::fs::write(&file, "no database").unwrap();
     let broken = ControlPlane::open(config(), &file).unwrap_err().to_string();

@@ -89,11 +89,10 @@ pub fn fresh_instance() -> String {
 
 /// Removes what instances of tests that were killed have left behind.
 fn sweep() {
-    let Ok(entries) = fs::read_dir(BPFFS) else {
-        return;
-    };
+    let entries = [BPFFS, STATE_DIR].into_iter().flat_map(fs::read_dir).flatten();
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
+        let name = name.strip_suffix(".redb").unwrap_or(&name).to_owned();
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             remove(&name);
@@ -102,7 +101,7 @@ fn sweep() {
 }
 
 /// Removes pins and state of an instance. Links that are pinned end with that.
-fn remove(instance: &str) {
+pub fn remove(instance: &str) {
     // Whoever comes first of two that sweep removes it.
     let _ = fs::remove_dir_all(Path::new(BPFFS).join(instance));
     let _ = fs::remove_file(Path::new(RUN_DIR).join(format!("{instance}.json")));

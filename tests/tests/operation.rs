@@ -15,7 +15,7 @@ use lb_tests::{
     echo::{self, cluster_ip, name, node_port},
     lab::{Cluster, Namespace, cast::Family},
     manifests::Manifests,
-    process::{LoadBalancer, fresh_instance, lb},
+    process::{LoadBalancer, fresh_instance, lb, remove},
     traffic::{Protocol, Session, assert_fair, many, request},
 };
 
@@ -44,6 +44,8 @@ fn assert_nothing_left(cluster: &Cluster, instance: &str) -> Result<()> {
     assert!(!Path::new(BPFFS).join(instance).exists(), "pins are left");
     assert!(!Path::new("/run/lb").join(format!("{instance}.json")).exists(), "state is left");
     assert!(!has_xdp(cluster.node(1), "eth0")?, "XDP is left");
+    // What Services were given outlives a stop.
+    remove(instance);
     for family in Family::BOTH {
         let answer = request(cluster.pod(1, 3), Protocol::Tcp, cluster_ip(family), BRIEFLY);
         assert!(answer.is_err(), "still translated: {answer:?}");

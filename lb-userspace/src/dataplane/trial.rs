@@ -6,6 +6,8 @@ use std::{
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+
 const PROG_LOAD: i64 = 5;
 const PROG_TEST_RUN: i64 = 10;
 
@@ -82,6 +84,9 @@ pub struct Features {
 impl Features {
     /// The running kernel's.
     pub fn tried() -> io::Result<Self> {
+        // Before Linux 5.11 programs and maps count as locked memory, also those that an instance before this
+        // one left. Where this is refused there may be room all the same; if not, loading fails and says so.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
         Ok(Self { frags: takes_frags()?, ipv6_flag: takes_ipv6_flag()? })
     }
 }

@@ -346,7 +346,6 @@ impl Tables for HostTables {
         self.traffic.borrow_mut().entry(backend).or_default().unanswered += 1;
     }
 
-    /// Of all packets, however few it is to be.
     fn room(&self) -> Option<NonNull<Held>> {
         self.room.as_ref().and_then(|room| NonNull::new(room.get()))
     }
@@ -366,6 +365,7 @@ impl Tables for HostTables {
         self.held.borrow_mut().remove(key).is_some()
     }
 
+    /// Of all packets, however few it is to be.
     fn tells(&self) -> bool {
         self.config.sample_events != 0
     }

@@ -234,7 +234,7 @@ fn follow<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let Some(flow) = found else {
         return Ok(Fate::pass(PassReason::Declined));
     };
-    if others_wait(packet, tables, hook, now, parsed) {
+    if others_wait::<A, P, T>(tables, hook, now, parsed) {
         return Ok(Fate::LATER_RELEASE);
     }
     let fate = carry_out::<true, A, P, T>(packet, tables, hook, now, parsed, key, flow, interface)?;
@@ -317,7 +317,7 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Some(Begun::Fresh(flow)) => {
             affinity::remember(tables, now, client, &choice);
             *has_begun = true;
-            if others_wait(packet, tables, hook, now, parsed) {
+            if others_wait::<A, P, T>(tables, hook, now, parsed) {
                 return Ok(Fate::LATER_RELEASE);
             }
             carry_out::<true, A, P, T>(packet, tables, hook, now, parsed, key, flow, interface)
@@ -331,7 +331,6 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
 /// packets come in.
 #[inline(always)]
 fn others_wait<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
-    _: &P,
     tables: &T,
     hook: Hook,
     now: u32,

@@ -87,7 +87,7 @@ pub fn leave_fragment<A: Family, P: Packet, T: ServiceTables<A>>(
         return Ok(Fate::PASS_NOT_IP);
     };
     if hook.faces_clients() && tables.may_be_owned(address) && is_services(tables.owner(address)) {
-        if hook.leaves() || !P::COMPLETE {
+        if hook.leaves() {
             return Err(DropReason::FragmentAlone);
         }
         return Ok(Fate::LATER_HOLD);

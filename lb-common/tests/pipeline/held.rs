@@ -1,7 +1,5 @@
 //! Fragments to Services that come before their packet's first one: they wait, within a bound.
 
-use core::cell::{Cell, RefCell};
-
 use lb_common::{
     hook::Hook,
     host::HostPacket,
@@ -161,13 +159,7 @@ fn whenever_a_first_fragment_comes_while_another_is_held_both_go_on() {
             let packet = request(family, l4, OUTSIDE, Front::Cluster);
             let [first, later] =
                 [packet.clone().fragment(0, true, 7), packet.fragment(9, false, 7)];
-            let raced = Raced {
-                tables: &world.tables,
-                rival: first.build(),
-                meets_at: Cell::new(meets_at),
-                came_again: RefCell::default(),
-                held_rival: Cell::default(),
-            };
+            let raced = Raced::new(&world, &first, meets_at);
             let mut one = HostPacket::<true>::new(later.build(), UPLINK);
             let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
             assert!(raced.meets_at.get() > 3, "they met");
@@ -193,13 +185,7 @@ fn whatever_is_held_while_its_first_fragment_is_on_its_way_comes_in_again() {
             let packet = request(family, l4, OUTSIDE, Front::Cluster);
             let [first, later] =
                 [packet.clone().fragment(0, true, 7), packet.fragment(9, false, 7)];
-            let raced = Raced {
-                tables: &world.tables,
-                rival: later.build(),
-                meets_at: Cell::new(meets_at),
-                came_again: RefCell::default(),
-                held_rival: Cell::default(),
-            };
+            let raced = Raced::new(&world, &later, meets_at);
             let mut one = HostPacket::<true>::new(first.build(), UPLINK);
             let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
             let expected =

@@ -32,8 +32,8 @@ use crate::{
 /// The tables as one CPU sees them while another one, whenever this one claims a key or holds a fragment for the
 /// `meets_at`th time, processes the rival's packet from beginning to end.
 pub struct Raced<'a> {
-    pub tables: &'a HostTables,
-    pub rival: Vec<u8>,
+    tables: &'a HostTables,
+    rival: Vec<u8>,
     pub meets_at: Cell<u32>,
     /// What came in again of the rival's.
     pub came_again: RefCell<Vec<Vec<u8>>>,
@@ -41,7 +41,18 @@ pub struct Raced<'a> {
     pub held_rival: Cell<bool>,
 }
 
-impl Raced<'_> {
+impl<'a> Raced<'a> {
+    /// A world's tables, while another CPU meets us with its packet when we claim or hold for the `meets_at`th time.
+    pub fn new(world: &'a World, rival: &Packet, meets_at: u32) -> Self {
+        Self {
+            tables: &world.tables,
+            rival: rival.build(),
+            meets_at: Cell::new(meets_at),
+            came_again: RefCell::default(),
+            held_rival: Cell::default(),
+        }
+    }
+
     fn meet(&self) {
         let left = self.meets_at.get();
         self.meets_at.set(left.wrapping_sub(1));
@@ -274,13 +285,7 @@ fn check(backend: Host, rival: impl Fn(Packet) -> Packet, same: bool) {
         for meets_at in 0..2 {
             let world = World::new(&[backend]);
             let packet = request(family, l4, OUTSIDE, Front::Node);
-            let raced = Raced {
-                tables: &world.tables,
-                rival: rival(packet.clone()).build(),
-                meets_at: Cell::new(meets_at),
-                came_again: RefCell::default(),
-                held_rival: Cell::default(),
-            };
+            let raced = Raced::new(&world, &rival(packet.clone()), meets_at);
             let mut one = HostPacket::<true>::new(packet.build(), UPLINK);
             let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
             assert!(outcome.is_ok());
@@ -330,13 +335,7 @@ fn two_clients_at_once_get_source_ports_of_their_own() {
         // Two ports: the tries are all of them soon.
         world.tables.config.snat_ports.count = 2;
         let packet = request(family, l4, OUTSIDE, Front::Node);
-        let raced = Raced {
-            tables: &world.tables,
-            rival: packet.clone().from(OUTSIDE, 40_001).build(),
-            meets_at: Cell::new(0),
-            came_again: RefCell::default(),
-            held_rival: Cell::default(),
-        };
+        let raced = Raced::new(&world, &packet.clone().from(OUTSIDE, 40_001), 0);
         let mut one = HostPacket::<true>::new(packet.build(), UPLINK);
         let outcome = pipeline::run(&mut one, &raced, Hook::UplinkIn, world.now);
         assert!(outcome.is_ok());

@@ -197,6 +197,7 @@ impl Run {
         let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
 
+        privileges::check()?;
         check_service_ranges(&self.service_ranges)?;
         let node_name = self.node_name.map_or_else(host_name, Ok)?;
         let config = control::Config {
@@ -210,7 +211,6 @@ impl Run {
         let snapshot = snapshot
             .without_problems()
             .context("the manifests are not right; nothing was attached")?;
-        privileges::check()?;
         let (devices, mut watch) = DeviceWatch::open().await?;
         let selection = Selection {
             uplinks: self.uplinks,

@@ -7,6 +7,10 @@ use super::Controller;
 impl Controller {
     /// Attaches XDP to uplinks where it isn't yet. Where it can't be had, TC does all the work, and that is noted.
     pub(super) fn attach_xdp(&mut self) {
+        let mode = self.options.xdp;
+        if mode == XdpMode::Off {
+            return;
+        }
         for (index, uplink) in &self.interfaces.uplinks {
             if uplink.is_bare {
                 let what = "has no link layer: no XDP, TC does all the work there";
@@ -15,8 +19,7 @@ impl Controller {
                 }
                 continue;
             }
-            let mode = self.options.xdp;
-            if mode == XdpMode::Off || self.hookup.is_attached(*index, Point::UplinkXdp) {
+            if self.hookup.is_attached(*index, Point::UplinkXdp) {
                 continue;
             }
             if let Err(error) =

@@ -14,7 +14,7 @@ use lb_common::{
     verdict::Stage,
 };
 
-use super::{DataplaneError, Features, Pins, frags};
+use super::{DataplaneError, Features, Pins, frags, trial::lift_memory_limit};
 
 /// The object that lb-ebpf was compiled to.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
@@ -170,8 +170,10 @@ impl Programs {
         "lb_bare_out",
     ];
 
-    /// Loads maps and programs, but for those of bare devices. Maps that are pinned are taken as they are, others made and pinned.
+    /// Loads maps and programs, but for those of bare devices. Maps that are pinned are taken as they are, others
+    /// made and pinned.
     pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Self, DataplaneError> {
+        lift_memory_limit();
         let features = Features::tried().map_err(|source| DataplaneError::Trial { source })?;
         Self::load_for(pins, sizes, features)
     }

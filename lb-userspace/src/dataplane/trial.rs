@@ -84,11 +84,15 @@ pub struct Features {
 impl Features {
     /// The running kernel's.
     pub fn tried() -> io::Result<Self> {
-        // Before Linux 5.11 programs and maps count as locked memory, also those that an instance before this
-        // one left. Where this is refused there may be room all the same; if not, loading fails and says so.
-        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
         Ok(Self { frags: takes_frags()?, ipv6_flag: takes_ipv6_flag()? })
     }
+}
+
+/// Lifts the limit of locked memory: before Linux 5.11 programs and maps count as such, also those that an
+/// instance before this one left. Where that is refused there may be room all the same; if not, loading fails
+/// and says so.
+pub fn lift_memory_limit() {
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
 /// Makes the call.

@@ -8,13 +8,13 @@ mod settings;
 mod source_ports;
 mod xdp;
 
-use std::{collections::BTreeSet, path::PathBuf, process};
+use std::{collections::BTreeSet, mem, path::PathBuf, process};
 
 use anyhow::{Context as _, Result};
 use lb_common::tables::{Device, DeviceRole};
 
 use crate::{
-    compile::{self, NodeFacts},
+    compile::{Compiler, NodeFacts},
     dataplane::{
         Clock, Hookup, Pins, Point, Programs, Sizes, Tables, TcMode, Writer, XdpMode,
         census::Census,
@@ -66,6 +66,7 @@ pub struct Controller {
     pins: Pins,
     programs: Programs,
     tables: Tables,
+    compiler: Compiler,
     writer: Writer,
     hookup: Hookup,
     clock: Clock,
@@ -105,6 +106,7 @@ impl Controller {
             pins,
             programs,
             tables,
+            compiler: Compiler::default(),
             writer,
             hookup,
             clock,
@@ -155,7 +157,8 @@ impl Controller {
                 tracing::warn!(%problem, "manifest not taken");
             }
         }
-        self.snapshot = snapshot;
+        // What was in force is let go of last: with many objects that takes longer than writing what changed.
+        let _before = mem::replace(&mut self.snapshot, snapshot);
         let outcome = self.write_services().and_then(|()| self.tell());
         report(outcome, "services could not be updated");
     }
@@ -217,9 +220,11 @@ impl Controller {
             name: self.options.node_name.clone(),
             service_ranges: self.options.service_ranges.clone(),
         };
-        let desired = compile::compile(&self.snapshot.model, &facts);
-        self.note_conflicts(&desired.conflicts);
-        let changes = self.writer.apply(&mut self.tables, &desired)?;
+        let touched = self.compiler.follow(&self.snapshot.model, &facts);
+        let desired = self.compiler.desired();
+        let changes = self.writer.apply(&mut self.tables, desired, &touched);
+        self.note_conflicts();
+        let changes = changes?;
         if changes.any() {
             tracing::info!(
                 services = changes.services,
@@ -231,8 +236,9 @@ impl Controller {
         Ok(())
     }
 
-    fn note_conflicts(&mut self, conflicts: &[Conflict]) {
+    fn note_conflicts(&mut self) {
         let problem = |one: &Conflict| Problem::of_object(one.object.clone(), &one.invalid);
+        let conflicts = &self.compiler.desired().conflicts;
         let problems: Vec<Problem> = conflicts.iter().map(problem).collect();
         for problem in problems.iter().filter(|problem| !self.conflicts.contains(problem)) {
             tracing::warn!(%problem, "address not served");

@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{BackendKey, BackendState, DesiredService, Otherwise, Table};
-use crate::model::{
-    Endpoint, EndpointSlice, Family, Hints, Model, Service, ServiceName, ServicePort, TrafficPolicy,
-};
+use crate::model::{Endpoint, EndpointSlice, Hints, Service, ServicePort, TrafficPolicy};
 
 /// Where clients of this node are.
 #[derive(Clone, Copy)]
@@ -16,9 +14,6 @@ pub(super) struct Place<'a> {
     /// Its zone, if that is known.
     pub zone: Option<&'a str>,
 }
-
-/// The slices of each Service.
-pub(super) struct SlicesByService<'a>(BTreeMap<&'a ServiceName, Vec<&'a EndpointSlice>>);
 
 /// The endpoints of one port in one family, each address and port once.
 #[derive(Debug, Default)]
@@ -81,41 +76,26 @@ impl Hint {
     }
 }
 
-impl<'a> SlicesByService<'a> {
-    pub(super) fn of(model: &'a Model) -> Self {
-        let mut slices: BTreeMap<_, Vec<&EndpointSlice>> = BTreeMap::new();
-        for slice in model.slices.values() {
-            if let Some(service) = &slice.service {
-                slices.entry(service).or_default().push(slice);
+/// The endpoints behind a port, of slices of its family: of those with a port of the same name and protocol, which
+/// also carries the number.
+pub(super) fn endpoints<'a>(
+    slices: impl Iterator<Item = &'a EndpointSlice>,
+    port: &ServicePort,
+    place: Place<'_>,
+) -> Endpoints {
+    let mut endpoints = Endpoints::default();
+    for slice in slices {
+        let same = slice
+            .ports
+            .iter()
+            .filter(|other| other.name == port.name && other.protocol == port.protocol);
+        for number in same.map(|port| port.port.get()) {
+            for endpoint in &slice.endpoints {
+                endpoints.merge(endpoint, number, place);
             }
         }
-        Self(slices)
     }
-
-    /// The endpoints behind a port: those of slices with a port of the same name and protocol, which
-    /// also carries the number.
-    pub(super) fn endpoints(
-        &self,
-        service: &Service,
-        port: &ServicePort,
-        family: Family,
-        place: Place<'_>,
-    ) -> Endpoints {
-        let mut endpoints = Endpoints::default();
-        let slices = self.0.get(&service.name).into_iter().flatten();
-        for slice in slices.filter(|slice| slice.family == family) {
-            let same = slice
-                .ports
-                .iter()
-                .filter(|other| other.name == port.name && other.protocol == port.protocol);
-            for number in same.map(|port| port.port.get()) {
-                for endpoint in &slice.endpoints {
-                    endpoints.merge(endpoint, number, place);
-                }
-            }
-        }
-        endpoints
-    }
+    endpoints
 }
 
 impl Endpoints {

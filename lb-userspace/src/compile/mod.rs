@@ -1,21 +1,23 @@
 //! Services and endpoints in, tables out: which address leads to which backends. A pure function;
 //! nothing here reads a clock, a file or an interface, and nothing here knows how a map is laid out.
 
+mod claims;
+mod compiler;
 pub mod desired;
 mod endpoints;
-mod frontends;
+mod news;
+mod owners;
 mod ranges;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
+pub use compiler::{Compiler, Elements, Touched};
 pub use desired::{
     AddressOwner, BackendKey, BackendState, Desired, DesiredService, Frontend, FrontendKind,
     Otherwise, ServiceKey, Table,
 };
 
-use crate::model::{Family, IpRange, Model, Proxying};
-use endpoints::{Place, SlicesByService};
-use frontends::Line;
+use crate::model::{IpRange, Model};
 
 /// What the tables depend on besides Services: facts of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,39 +30,12 @@ pub struct NodeFacts {
     pub service_ranges: Vec<IpRange>,
 }
 
-/// The tables for all Services of `model` on `node`. The same input gives the same output, whatever
-/// order slices came in.
+/// The tables for all Services of `model` on `node`, for those who ask once. The same input gives the same output,
+/// whatever order slices came in.
 pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
-    let (model, mut conflicts) = ranges::without_strangers(model, &node.service_ranges);
-    let model = model.as_ref();
-    let slices = SlicesByService::of(model);
-    let place = Place { node: &node.name, zone: model.zones.get(&node.name).map(String::as_str) };
-    let mut lines = Vec::new();
-    for service in model.services.values().filter(|service| service.proxying == Proxying::Here) {
-        for family in service.families() {
-            for (index, port) in service.ports.iter().enumerate() {
-                let endpoints = slices.endpoints(service, port, family, place);
-                let mut desired = endpoints.into_service(service);
-                desired.source_ranges.retain(|range| Family::of(range.address) == family);
-                let key = ServiceKey::of(service, port, family);
-                lines.push(Line { service, port, index, family, key, desired });
-            }
-        }
-    }
-    conflicts.extend(frontends::deal_out(&mut lines, model, node));
-    let mut addresses = frontends::owners(model, node);
-    for line in lines.iter().filter(|line| !line.desired.all.slots.is_empty()) {
-        for frontend in line.desired.frontends.keys() {
-            if let Some(owner @ AddressOwner::Service) = addresses.get_mut(&frontend.address) {
-                *owner = AddressOwner::Answering;
-            }
-        }
-    }
-    Desired {
-        services: lines.into_iter().map(|line| (line.key, line.desired)).collect(),
-        addresses,
-        conflicts,
-    }
+    let mut compiler = Compiler::default();
+    compiler.follow(&Arc::new(model.clone()), node);
+    compiler.into_desired()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the tables say for given Services, endpoints and nodes.
 
 mod addresses;
+mod following;
 mod policies;
 mod properties;
 mod topology;
@@ -9,8 +10,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::*;
 use crate::model::{
-    Endpoint, EndpointPort, EndpointSlice, Hints, Pods, Port, Protocol, Service, ServiceName,
-    ServicePort, ServiceType, SliceName, TargetPort, Traffic, Wishes,
+    Endpoint, EndpointPort, EndpointSlice, Family, Hints, Pods, Port, Protocol, Proxying, Service,
+    ServiceName, ServicePort, ServiceType, SliceName, TargetPort, Traffic, TrafficPolicy, Wishes,
 };
 
 /// A Service with one port and one slice of two ready endpoints; cases change one thing.

@@ -10,10 +10,12 @@ mod affinity;
 mod frontends;
 mod live;
 mod ports;
+mod scope;
 mod selections;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     net::IpAddr,
     time::Instant,
 };
@@ -26,13 +28,16 @@ use lb_common::{
 use super::{
     DataplaneError, FoundService, Tables, areas::Areas, batch, ids::Ids, traffic::Accounts,
 };
-use crate::compile::{BackendKey, Desired, DesiredService, Frontend, ServiceKey};
+use crate::compile::{
+    BackendKey, Desired, DesiredService, Elements, Frontend, ServiceKey, Touched,
+};
 use addresses::Addresses;
 use admission::SourceRange;
 use affinity::Groups;
 use frontends::wire;
 use live::{Live, live_again};
 use ports::PortCounts;
+use scope::Scope;
 
 pub use admission::source_ranges;
 
@@ -76,6 +81,8 @@ pub struct Writer {
     generation: u32,
     frontend_ports: PortCounts,
     backend_ports: PortCounts,
+    /// Whether the maps say all that was desired last: then what was touched since is all that can differ.
+    is_settled: bool,
 }
 
 impl Writer {
@@ -108,6 +115,7 @@ impl Writer {
             frontend_ports: PortCounts::default(),
             backend_ports: PortCounts::default(),
             found: BTreeMap::new(),
+            is_settled: false,
         };
         for service in found.values() {
             for (frontend, leads) in &service.frontends {
@@ -127,45 +135,73 @@ impl Writer {
         self.services.iter().map(|(key, live)| (key, live.id))
     }
 
-    /// Makes the maps say what is desired. A service that can't be stored, for want of room, stays as
-    /// it was and disturbs no other; the first such error is returned, and the next call goes on.
+    /// Makes the maps say what is desired, of which the caller knows what may be otherwise than with the last call.
+    /// A service that can't be stored, for want of room, stays as it was and disturbs no other; the first such
+    /// error is returned, and the next call goes over everything.
     pub fn apply(
         &mut self,
         tables: &mut Tables,
         desired: &Desired,
+        touched: &Touched,
+    ) -> Result<Changes, DataplaneError> {
+        let is_settled = mem::replace(&mut self.is_settled, false);
+        let changes = match touched {
+            Touched::These(elements) if is_settled => {
+                self.write(tables, desired, &Scope::of(elements))
+            }
+            _ => self.write(tables, desired, &Scope::whole(&self.elements(desired))),
+        }?;
+        self.is_settled = true;
+        Ok(changes)
+    }
+
+    /// All that is desired or in force.
+    fn elements(&self, desired: &Desired) -> Elements {
+        Elements {
+            services: desired.services.keys().chain(self.services.keys()).cloned().collect(),
+            addresses: desired.addresses.keys().chain(self.addresses.known()).copied().collect(),
+        }
+    }
+
+    fn write(
+        &mut self,
+        tables: &mut Tables,
+        desired: &Desired,
+        scope: &Scope<'_>,
     ) -> Result<Changes, DataplaneError> {
         let mut changes = Changes::default();
         let calls = batch::calls();
         let mut failed = None;
-        for (key, service) in &desired.services {
+        for (key, service) in scope.wanted(desired) {
             match self.store_service(tables, key, service, &mut changes) {
                 Ok(differed) => changes.services += usize::from(differed),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        self.store_endpoints(tables)?;
-        let admitted = self.store_source_ranges(tables, desired);
+        let numbers = self.numbers(scope);
+        self.store_endpoints(tables, scope)?;
+        let admitted = self.store_source_ranges(tables, desired, scope);
         failed = failed.or(admitted.err());
-        self.store_frontends(tables, desired, &mut changes)?;
-        self.remove_frontends(tables, desired, &mut changes)?;
-        self.write_addresses(tables, desired)?;
-        self.remove_source_ranges(tables, desired)?;
-        let gone: Vec<ServiceKey> = self
-            .services
-            .keys()
-            .filter(|key| !desired.services.contains_key(key))
-            .cloned()
-            .collect();
-        for key in gone {
-            self.remove_service(tables, &key, &mut changes);
+        self.store_frontends(tables, desired, scope, &mut changes)?;
+        self.remove_frontends(tables, desired, scope, &mut changes)?;
+        self.write_addresses(tables, desired, scope)?;
+        self.remove_source_ranges(tables, desired, scope, &numbers)?;
+        for key in scope.unwanted(desired) {
+            self.remove_service(tables, key, &mut changes);
         }
-        for (id, service) in std::mem::take(&mut self.found) {
+        for (id, service) in mem::take(&mut self.found) {
             self.remove_found(tables, id, &service, &mut changes);
         }
-        self.remove_endpoints(tables)?;
-        self.groups.retain(desired);
+        self.remove_endpoints(tables, scope, &numbers)?;
+        self.groups.retain(desired, scope);
         changes.calls = batch::calls() - calls;
         failed.map_or(Ok(changes), Err)
+    }
+
+    /// The numbers of the services in the scope, whether they stay or go.
+    fn numbers(&self, scope: &Scope<'_>) -> Vec<u32> {
+        let live = scope.services().filter_map(|key| self.services.get(key));
+        live.map(|live| live.id).collect()
     }
 
     /// Stores backends, tables and the service's line; returns whether anything differed.

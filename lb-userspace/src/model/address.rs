@@ -58,6 +58,9 @@ pub struct IpRange {
 }
 
 impl IpRange {
+    /// The first in order.
+    pub const FIRST: Self = Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), bits: 0 };
+
     /// The range around an address; `None` if the address has fewer bits.
     pub fn new(address: IpAddr, bits: u8) -> Option<Self> {
         let address = match address {

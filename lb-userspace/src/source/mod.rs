@@ -3,7 +3,7 @@
 
 pub mod manifests;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::model::{Model, Problem, ServiceName};
 
@@ -11,7 +11,7 @@ use crate::model::{Model, Problem, ServiceName};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// What is in force.
-    pub model: Model,
+    pub model: Arc<Model>,
     /// What is not as it was written, sorted by place. An object named here is in force as it last
     /// was right, or not at all.
     pub problems: Vec<Problem>,

@@ -8,8 +8,9 @@ use std::{
 use anyhow::{Result, ensure};
 use lb_tests::bench::Context;
 use lb_userspace::{
-    compile::{NodeFacts, compile},
+    compile::{Compiler, NodeFacts},
     dataplane::Changes,
+    model::Model,
 };
 
 use super::{
@@ -58,8 +59,10 @@ impl Times {
 pub fn measure(context: &Context, size: Size, wanted: u32, time: Duration) -> Result<Changed> {
     let _spinner = context.spinner(&format!("changing endpoints of {size} services"));
     let mut maps = Maps::new(&sizes(size))?;
-    let mut model = size.model()?;
-    maps.apply(&compile(&model, &NodeFacts::default()))?;
+    let (mut compiler, node) = (Compiler::default(), NodeFacts::default());
+    let mut model = Arc::new(size.model()?);
+    let touched = compiler.follow(&model, &node);
+    maps.apply(&compiler, &touched)?;
     let (mut times, mut most) = (Vec::new(), Changes::default());
     let end = Instant::now() + time;
     for change in 0..wanted {
@@ -69,13 +72,16 @@ pub fn measure(context: &Context, size: Size, wanted: u32, time: Duration) -> Re
         context.check()?;
         let without = 1 - change % 2;
         let slice = Arc::new(size.slice(change / 2 * STRIDE % size.services, without));
-        let name = slice.name.clone();
+        // A source hands on another model, whose other objects are the same.
+        let mut next = Model::clone(&model);
+        next.slices.insert(slice.name.clone(), slice);
+        let next = Arc::new(next);
 
         let began = Instant::now();
-        model.slices.insert(name, slice);
-        let desired = compile(&model, &NodeFacts::default());
-        let changes = maps.apply(&desired)?;
+        let touched = compiler.follow(&next, &node);
+        let changes = maps.apply(&compiler, &touched)?;
         times.push(began.elapsed());
+        model = next;
 
         ensure!(
             (changes.services, changes.backends, changes.frontends) == (1, 1, 0)

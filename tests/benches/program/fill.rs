@@ -1,11 +1,11 @@
 //! Empty tables are filled: compiled from the model's objects and written into real maps.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::{Result, ensure};
 use lb_tests::bench::{Context, Figure, Named};
 use lb_userspace::{
-    compile::{NodeFacts, compile},
+    compile::{Compiler, NodeFacts},
     model::Model,
 };
 
@@ -27,7 +27,7 @@ pub struct Filled {
 
 struct Case {
     size: Size,
-    model: Model,
+    model: Arc<Model>,
     compiling: Vec<f64>,
 }
 
@@ -40,7 +40,7 @@ impl Named for Case {
 /// Fills tables of these sizes in turn.
 pub fn measure(context: &Context, all: &[Size]) -> Result<Vec<Filled>> {
     let cases = all.iter().map(|&size| {
-        let model = size.model()?;
+        let model = Arc::new(size.model()?);
         Ok(Case { size, model, compiling: Vec::new() })
     });
     let mut cases = cases.collect::<Result<Vec<_>>>()?;
@@ -57,9 +57,10 @@ impl Case {
     fn fill(&mut self) -> Result<f64> {
         let mut maps = Maps::new(&sizes(self.size))?;
         let began = Instant::now();
-        let desired = compile(&self.model, &NodeFacts::default());
+        let mut compiler = Compiler::default();
+        let touched = compiler.follow(&self.model, &NodeFacts::default());
         let compiling = milliseconds(began.elapsed());
-        let changes = maps.apply(&desired)?;
+        let changes = maps.apply(&compiler, &touched)?;
         let both = milliseconds(began.elapsed());
         ensure!(
             changes.frontends == self.size.services as usize

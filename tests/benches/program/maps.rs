@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::MapData;
 use lb_tests::process::fresh_instance;
 use lb_userspace::{
-    compile::Desired,
+    compile::{Compiler, Touched},
     dataplane::{Changes, Pins, Programs, Sizes, Tables, Writer},
 };
 
@@ -65,9 +65,9 @@ impl Maps {
         Ok(Self { tables, writer, pins })
     }
 
-    /// Makes the maps say what is desired.
-    pub fn apply(&mut self, desired: &Desired) -> Result<Changes> {
-        Ok(self.writer.apply(&mut self.tables, desired)?)
+    /// Makes the maps say what a compiler found.
+    pub fn apply(&mut self, compiler: &Compiler, touched: &Touched) -> Result<Changes> {
+        Ok(self.writer.apply(&mut self.tables, compiler.desired(), touched)?)
     }
 
     /// What the kernel says that these maps take, in bytes.

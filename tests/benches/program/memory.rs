@@ -1,6 +1,6 @@
 //! How much of the kernel's memory a service, an endpoint and a connection take.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use bytemuck::Zeroable as _;
@@ -11,7 +11,7 @@ use lb_common::{
     wire::L4,
 };
 use lb_userspace::{
-    compile::{NodeFacts, compile},
+    compile::{Compiler, NodeFacts},
     dataplane::{Sizes, Tables},
 };
 
@@ -47,7 +47,9 @@ pub struct Memory {
 pub fn measure(size: Size) -> Result<Memory> {
     let sizes = sizes(size);
     let mut maps = Maps::new(&sizes)?;
-    maps.apply(&compile(&size.model()?, &NodeFacts::default()))?;
+    let mut compiler = Compiler::default();
+    let touched = compiler.follow(&Arc::new(size.model()?), &NodeFacts::default());
+    maps.apply(&compiler, &touched)?;
     let least = Maps::new(&Sizes { services: 1, frontends: 1, backends: 1, slots: 1, ..sizes })?;
     // What every map has, however small, is not the elements'.
     let elements = |tables: &[&str]| -> Result<u64> {

@@ -140,8 +140,8 @@ pub fn run(context: &Context) -> Result<Report> {
         plan.peers_within.as_secs()
     ));
     report.note(
-        "A change is applied by comparing all that is desired with all that is in force: its time grows with the number \
-         of services, what it writes doesn't.",
+        "A change costs what changed, and a comparison of pointers for each object; letting go of the model before \
+         comes after it and isn't counted.",
     );
     Ok(report)
 }

@@ -33,7 +33,7 @@ use lb_tests::{
     process::fresh_instance,
 };
 use lb_userspace::{
-    compile::Desired,
+    compile::{Desired, Touched},
     dataplane::{Events, Pins, Programs, Settings, Sizes, Tables, Writer},
 };
 
@@ -180,7 +180,7 @@ impl Bed {
 
     /// Makes the tables say what is desired.
     pub fn apply(&mut self, desired: &Desired) -> Result<()> {
-        self.writer.apply(&mut self.tables, desired)?;
+        self.writer.apply(&mut self.tables, desired, &Touched::Everything)?;
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod graduation;
 mod local;
 mod odd;
 mod passes;
+mod reconcile;
 mod remote;
 mod rules;
 mod sctp;

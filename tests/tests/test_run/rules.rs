@@ -10,7 +10,7 @@ use lb_tests::{
     packet::Packet,
 };
 use lb_userspace::{
-    compile::Desired,
+    compile::{Desired, Touched},
     dataplane::{Changes, Writer, read_back, source_ranges},
 };
 
@@ -173,7 +173,8 @@ fn unknown_ports_of_services_addresses_are_refused_and_unallocated_addresses_dro
 fn a_writer_that_takes_over_finds_everything_and_writes_nothing() -> Result<()> {
     in_shared_bed(|bed| {
         let mut writer = Writer::new(&bed.tables, read_back(&bed.tables)?)?;
-        let changes = writer.apply(&mut bed.tables, &desired(Backend::hosts))?;
+        let changes =
+            writer.apply(&mut bed.tables, &desired(Backend::hosts), &Touched::Everything)?;
         // Each is new to this writer; the maps have it.
         assert_eq!(changes, Changes { services: changes.services, ..Changes::default() });
         Ok(())

@@ -7,7 +7,7 @@ use lb_common::{
     tables::{self, AddressSet},
 };
 
-use super::Writer;
+use super::{Writer, scope::Scope};
 use crate::{
     compile::{AddressOwner, Desired},
     dataplane::{DataplaneError, Tables},
@@ -31,6 +31,11 @@ impl Addresses {
             addresses.set(tables, address.to_ip(), Some(named(owner)));
         }
         Ok(addresses)
+    }
+
+    /// All of them.
+    pub fn known(&self) -> impl Iterator<Item = &IpAddr> {
+        self.owners.keys()
     }
 
     /// Notes whose an address is now, and keeps its bit.
@@ -63,12 +68,17 @@ impl Writer {
         &mut self,
         tables: &Tables,
         desired: &Desired,
+        scope: &Scope<'_>,
     ) -> Result<(), DataplaneError> {
-        let (known, wanted) = (&self.addresses.owners, &desired.addresses);
-        let differing = wanted.iter().filter(|(address, owner)| known.get(address) != Some(owner));
-        let differing: Vec<_> = differing.map(|(address, owner)| (*address, *owner)).collect();
-        let gone = known.keys().filter(|address| !wanted.contains_key(address));
-        let gone: Vec<IpAddr> = gone.copied().collect();
+        let (mut differing, mut gone) = (Vec::new(), Vec::new());
+        for address in &scope.elements.addresses {
+            let known = self.addresses.owners.get(address);
+            match desired.addresses.get(address) {
+                Some(owner) if known != Some(owner) => differing.push((*address, *owner)),
+                None if known.is_some() => gone.push(*address),
+                _ => {}
+            }
+        }
 
         let (v4, v6) = by_family(&differing, |(address, owner)| (*address, number(*owner)));
         tables.addresses_v4.update(&v4)?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use lb_common::{addr::Address as _, tables::SourceRangeKey};
 
-use super::Writer;
+use super::{Writer, scope::Scope};
 use crate::{
     compile::Desired,
     dataplane::{DataplaneError, Tables},
@@ -22,11 +22,15 @@ impl Writer {
         &mut self,
         tables: &Tables,
         desired: &Desired,
+        scope: &Scope<'_>,
     ) -> Result<(), DataplaneError> {
         let mut failed = None;
-        for range in self.wanted_ranges(desired).difference(&self.source_ranges.clone()) {
-            match add(tables, *range) {
-                Ok(()) => drop(self.source_ranges.insert(*range)),
+        for range in self.wanted_ranges(desired, scope) {
+            if self.source_ranges.contains(&range) {
+                continue;
+            }
+            match add(tables, range) {
+                Ok(()) => drop(self.source_ranges.insert(range)),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -38,18 +42,29 @@ impl Writer {
         &mut self,
         tables: &Tables,
         desired: &Desired,
+        scope: &Scope<'_>,
+        numbers: &[u32],
     ) -> Result<(), DataplaneError> {
-        let wanted = self.wanted_ranges(desired);
-        let gone: Vec<SourceRange> = self.source_ranges.difference(&wanted).copied().collect();
-        for range in gone {
+        let wanted = self.wanted_ranges(desired, scope);
+        let found: Vec<SourceRange> = if scope.is_whole {
+            self.source_ranges.iter().copied().collect()
+        } else {
+            numbers.iter().flat_map(|number| self.ranges_of(*number)).collect()
+        };
+        for range in found.into_iter().filter(|range| !wanted.contains(range)) {
             remove(tables, range)?;
             self.source_ranges.remove(&range);
         }
         Ok(())
     }
 
-    fn wanted_ranges(&self, desired: &Desired) -> BTreeSet<SourceRange> {
-        let guarded = desired.services.iter().filter(|(_, one)| !one.source_ranges.is_empty());
+    fn ranges_of(&self, service: u32) -> impl Iterator<Item = SourceRange> + '_ {
+        let all = self.source_ranges.range((service, IpRange::FIRST)..);
+        all.take_while(move |(number, _)| *number == service).copied()
+    }
+
+    fn wanted_ranges(&self, desired: &Desired, scope: &Scope<'_>) -> BTreeSet<SourceRange> {
+        let guarded = scope.wanted(desired).filter(|(_, one)| !one.source_ranges.is_empty());
         guarded
             .filter_map(|(key, one)| Some((self.services.get(key)?.id, &one.source_ranges)))
             .flat_map(|(id, ranges)| ranges.iter().map(move |range| (id, *range)))

@@ -1,21 +1,18 @@
 //! Session affinity: groups of services, and the endpoints by which a group's clients find each
 //! service's backends. Clients are the programs' business.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::{
     addr::{Address as _, Ipv4, Ipv6},
     tables::{AffinityRule, Endpoint, EndpointKey, SelectionKind},
 };
 
-use super::{Writer, live::Live};
+use super::{Writer, live::Live, scope::Scope};
 use crate::{
     compile::{Desired, ServiceKey},
     dataplane::{DataplaneError, FoundService, Tables},
-    model::{Family, ServiceName},
+    model::{Family, Protocol, ServiceName},
 };
 
 /// Numbers of groups: one for all ports of a Service in a family. None is given twice, because clients
@@ -49,21 +46,40 @@ impl Groups {
     }
 
     /// Forgets the groups of Services that are gone, or have no affinity any more.
-    pub fn retain(&mut self, desired: &Desired) {
+    pub fn retain(&mut self, desired: &Desired, scope: &Scope<'_>) {
         if self.taken.is_empty() {
             return;
         }
-        let wanted = desired.services.iter().filter(|(_, service)| service.affinity != 0);
-        let wanted: BTreeSet<(&ServiceName, Family)> =
-            wanted.map(|(key, _)| (&key.service, key.family)).collect();
-        self.taken.retain(|(service, family), _| wanted.contains(&(service, *family)));
+        for key in scope.services() {
+            let group = (key.service.clone(), key.family);
+            if self.taken.contains_key(&group) && !has_affinity(desired, key) {
+                self.taken.remove(&group);
+            }
+        }
     }
+}
+
+/// Whether any port of a service's Service has affinity in its family.
+fn has_affinity(desired: &Desired, key: &ServiceKey) -> bool {
+    let first = ServiceKey {
+        service: key.service.clone(),
+        port: String::new(),
+        protocol: Protocol::Tcp,
+        family: Family::V4,
+    };
+    let ports = desired.services.range(first..);
+    let mut ports = ports.take_while(|(other, _)| other.service == key.service);
+    ports.any(|(other, one)| other.family == key.family && one.affinity != 0)
 }
 
 impl Writer {
     /// Stores the endpoints of services with affinity that are new or changed. Their backends are there.
-    pub(super) fn store_endpoints(&mut self, tables: &Tables) -> Result<(), DataplaneError> {
-        let wanted = self.wanted_endpoints();
+    pub(super) fn store_endpoints(
+        &mut self,
+        tables: &Tables,
+        scope: &Scope<'_>,
+    ) -> Result<(), DataplaneError> {
+        let wanted = self.wanted_endpoints(scope);
         let differing = wanted.iter().filter(|(key, one)| self.endpoints.get(key) != Some(one));
         let differing: Vec<(EndpointKey, Endpoint)> =
             differing.map(|(key, one)| (*key, *one)).collect();
@@ -73,18 +89,35 @@ impl Writer {
     }
 
     /// Removes those that nobody wants any more.
-    pub(super) fn remove_endpoints(&mut self, tables: &Tables) -> Result<(), DataplaneError> {
-        let wanted = self.wanted_endpoints();
-        let gone = self.endpoints.keys().filter(|key| !wanted.contains_key(key));
-        let gone: Vec<EndpointKey> = gone.copied().collect();
+    pub(super) fn remove_endpoints(
+        &mut self,
+        tables: &Tables,
+        scope: &Scope<'_>,
+        numbers: &[u32],
+    ) -> Result<(), DataplaneError> {
+        let wanted = self.wanted_endpoints(scope);
+        let found: Vec<EndpointKey> = if scope.is_whole {
+            self.endpoints.keys().copied().collect()
+        } else {
+            numbers.iter().flat_map(|number| self.endpoints_of(*number)).collect()
+        };
+        let gone: Vec<EndpointKey> =
+            found.into_iter().filter(|key| !wanted.contains_key(key)).collect();
         tables.endpoints.remove(&gone)?;
-        self.endpoints.retain(|key, _| wanted.contains_key(key));
+        for key in gone {
+            self.endpoints.remove(&key);
+        }
         Ok(())
     }
 
-    fn wanted_endpoints(&self) -> BTreeMap<EndpointKey, Endpoint> {
-        let with_affinity = self.services.values().filter(|live| live.affinity.seconds != 0);
-        with_affinity.flat_map(endpoints_of).collect()
+    fn endpoints_of(&self, service: u32) -> impl Iterator<Item = EndpointKey> + '_ {
+        let key = |endpoint| EndpointKey { service, endpoint };
+        self.endpoints.range(key(0)..=key(u32::MAX)).map(|(key, _)| *key)
+    }
+
+    fn wanted_endpoints(&self, scope: &Scope<'_>) -> BTreeMap<EndpointKey, Endpoint> {
+        let live = scope.services().filter_map(|key| self.services.get(key));
+        live.filter(|live| live.affinity.seconds != 0).flat_map(endpoints_of).collect()
     }
 }
 

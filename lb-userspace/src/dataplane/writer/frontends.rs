@@ -9,7 +9,7 @@ use lb_common::{
     wire::Protocol as WireProtocol,
 };
 
-use super::{Changes, Writer};
+use super::{Changes, Writer, scope::Scope};
 use crate::{
     compile::{Desired, Frontend, FrontendKind},
     dataplane::{DataplaneError, Tables},
@@ -23,12 +23,15 @@ impl Writer {
         &mut self,
         tables: &Tables,
         desired: &Desired,
+        scope: &Scope<'_>,
         changes: &mut Changes,
     ) -> Result<(), DataplaneError> {
         let mut stored = Vec::new();
-        for (key, service) in &desired.services {
+        for (key, service) in scope.wanted(desired) {
             // A service that there was no room for is not to be found.
-            let Some(id) = self.services.get(key).map(|live| live.id) else { continue };
+            let Some(live) = self.services.get_mut(key) else { continue };
+            live.frontends.extend(service.frontends.keys().copied());
+            let id = live.id;
             let leading = service.frontends.iter().map(|(frontend, kind)| {
                 (*frontend, tables::Frontend { service: id, flags: flags(*kind) })
             });
@@ -52,16 +55,14 @@ impl Writer {
         &mut self,
         tables: &Tables,
         desired: &Desired,
+        scope: &Scope<'_>,
         changes: &mut Changes,
     ) -> Result<(), DataplaneError> {
-        let wanted: BTreeSet<&Frontend> =
-            desired.services.values().flat_map(|service| service.frontends.keys()).collect();
-        let gone: Vec<(Frontend, tables::Frontend)> = self
-            .frontends
-            .iter()
-            .filter(|(frontend, _)| !wanted.contains(frontend))
-            .map(|(frontend, leads)| (*frontend, *leads))
-            .collect();
+        let gone = if scope.is_whole {
+            self.frontends_of_nobody(desired)
+        } else {
+            self.frontends_that_go(desired, scope)
+        };
         let (v4, v6) = by_family(gone.iter().copied());
         tables.frontends_v4.remove(&v4.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
         tables.frontends_v6.remove(&v6.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
@@ -70,7 +71,39 @@ impl Writer {
             self.frontend_ports.remove(&tables.frontend_ports, frontend.port);
         }
         changes.frontends += gone.len();
+        for (key, service) in scope.wanted(desired) {
+            if let Some(live) = self.services.get_mut(key) {
+                live.frontends.retain(|frontend| service.frontends.contains_key(frontend));
+            }
+        }
         Ok(())
+    }
+
+    /// Those of all frontends that no service wants.
+    fn frontends_of_nobody(&self, desired: &Desired) -> Vec<(Frontend, tables::Frontend)> {
+        let wanted: BTreeSet<&Frontend> =
+            desired.services.values().flat_map(|service| service.frontends.keys()).collect();
+        let gone = self.frontends.iter().filter(|(frontend, _)| !wanted.contains(frontend));
+        gone.map(|(frontend, leads)| (*frontend, *leads)).collect()
+    }
+
+    /// Those that lead to services in the scope which don't want them. What another one wants leads there by now.
+    fn frontends_that_go(
+        &self,
+        desired: &Desired,
+        scope: &Scope<'_>,
+    ) -> Vec<(Frontend, tables::Frontend)> {
+        let mut gone = Vec::new();
+        for key in scope.services() {
+            let Some(live) = self.services.get(key) else { continue };
+            let wanted = desired.services.get(key);
+            for frontend in &live.frontends {
+                let stays = wanted.is_some_and(|service| service.frontends.contains_key(frontend));
+                let leads = self.frontends.get(frontend).filter(|leads| leads.service == live.id);
+                gone.extend(leads.filter(|_| !stays).map(|leads| (*frontend, *leads)));
+            }
+        }
+        gone
     }
 }
 

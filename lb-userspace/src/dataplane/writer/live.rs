@@ -1,11 +1,11 @@
 //! What the maps say of one service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::tables::{AffinityRule, BackendRef, Selection, SelectionKind, Service};
 
 use crate::{
-    compile::{BackendKey, DesiredService, Otherwise, Table},
+    compile::{BackendKey, DesiredService, Frontend, Otherwise, Table},
     dataplane::{FoundService, Tables, areas::Area},
 };
 
@@ -20,6 +20,8 @@ pub struct Live {
     pub selections: [Placed; 3],
     /// Its affinity.
     pub affinity: AffinityRule,
+    /// The frontends that lead to it, or led to it before another got them.
+    pub frontends: BTreeSet<Frontend>,
 }
 
 /// A selection table, and where its slots lie. Of one service, equal tables share an area.
@@ -109,5 +111,6 @@ pub fn live_again(tables: &Tables, id: u32, found: &FoundService) -> Live {
         selections: [line.all, line.internal, line.external]
             .map(|selection| Placed::found(tables, selection, &names)),
         affinity: line.affinity,
+        frontends: found.frontends.keys().copied().collect(),
     }
 }

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -97,7 +98,7 @@ impl Directory {
             }
         }));
         problems.sort();
-        Ok(Snapshot { model, problems, pending })
+        Ok(Snapshot { model: Arc::new(model), problems, pending })
     }
 }
 

@@ -4,11 +4,13 @@
 //! agreement. A failure after the start is reported and tried again with the next change: what is in
 //! force stays in force.
 
+mod checks;
 mod settings;
 mod source_ports;
+mod tell;
 mod xdp;
 
-use std::{collections::BTreeSet, path::PathBuf, process};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use lb_common::tables::{Device, DeviceRole};
@@ -22,9 +24,10 @@ use crate::{
         read_back,
     },
     devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection},
+    health::{self, Health},
     model::{Conflict, IpRange, NodePortRange, Problem},
     source::Snapshot,
-    state::{ServiceObject, ServiceState, State},
+    state::State,
 };
 use settings::settings;
 use source_ports::SourcePorts;
@@ -56,6 +59,8 @@ pub struct Options {
     pub sample_events: u32,
     /// Sizes of new tables.
     pub sizes: Sizes,
+    /// Health checks.
+    pub health: health::Options,
     /// Where the state is told.
     pub state_file: PathBuf,
 }
@@ -75,6 +80,7 @@ pub struct Controller {
     /// Frontends that two Services want.
     conflicts: Vec<Problem>,
     source_ports: SourcePorts,
+    health: Health,
 }
 
 impl Controller {
@@ -88,6 +94,8 @@ impl Controller {
     ) -> Result<Self> {
         let interfaces = devices::classify(devices, &options.selection)?;
         devices::check_kernel(&interfaces)?;
+        let health = Health::start(options.health)
+            .context("no thread for health checks could be started")?;
         pins.lock()?;
         let takes_over = pins.hold_maps();
         let (programs, tables, writer, clock) = match Self::load(&options, &pins) {
@@ -113,6 +121,7 @@ impl Controller {
             notes: BTreeSet::new(),
             conflicts: Vec::new(),
             source_ports: SourcePorts::default(),
+            health,
         };
         if let Err(error) = controller.come_up() {
             if !takes_over {
@@ -157,7 +166,7 @@ impl Controller {
         }
         self.snapshot = snapshot;
         let outcome = self.write_services().and_then(|()| self.tell());
-        report(outcome, "services could not be updated");
+        self.note(outcome, "services could not be updated");
     }
 
     /// Interfaces or addresses came, went or changed.
@@ -174,7 +183,7 @@ impl Controller {
             .and_then(|()| self.write_services())
             .and_then(|()| self.attach(false))
             .and_then(|()| self.tell());
-        report(outcome, "interfaces could not be updated");
+        self.note(outcome, "interfaces could not be updated");
     }
 
     /// A route, a neighbour or a link changed.
@@ -184,7 +193,12 @@ impl Controller {
 
     /// Removes expired flows.
     pub fn collect(&mut self) {
-        report(self.try_collect(), "expired flows could not be collected");
+        let outcome = self.try_collect();
+        if outcome.is_ok() {
+            self.health.pulse().beat();
+        }
+        report(outcome, "expired flows could not be collected");
+        self.catch_up();
     }
 
     fn try_collect(&mut self) -> Result<()> {
@@ -228,6 +242,7 @@ impl Controller {
                 "tables changed"
             );
         }
+        self.want_checks(&desired);
         Ok(())
     }
 
@@ -363,32 +378,6 @@ impl Controller {
                 }
             }
         }
-    }
-
-    fn tell(&self) -> Result<()> {
-        let services = self.writer.services().map(|(key, id)| ServiceState {
-            id,
-            service: key.service.to_string(),
-            port: key.port.clone(),
-            protocol: key.protocol.to_string(),
-            family: key.family.to_string(),
-        });
-        let state = State {
-            pid: process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            attached: self.hookup.attached().cloned().collect(),
-            notes: self.notes.iter().cloned().collect(),
-            services: services.collect(),
-            objects: ServiceObject::all(&self.snapshot),
-            problems: self
-                .snapshot
-                .problems
-                .iter()
-                .chain(&self.conflicts)
-                .map(Problem::to_string)
-                .collect(),
-        };
-        Ok(state.write(&self.options.state_file)?)
     }
 }
 

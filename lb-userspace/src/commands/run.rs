@@ -1,6 +1,8 @@
 //! `lb run`: loads, attaches, and keeps the tables as the manifests and the node say, until it is
 //! told to stop.
 
+mod health;
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
@@ -17,6 +19,7 @@ use crate::{
     privileges,
     source::manifests::ManifestSource,
 };
+use health::HealthArguments;
 
 /// How often expired flows are collected.
 const COLLECT_EVERY: Duration = Duration::from_secs(10);
@@ -83,6 +86,9 @@ pub struct Run {
     /// of none. lb events --every changes it while lb runs
     #[arg(long, value_name = "N", default_value_t = 0)]
     sample_events: u32,
+
+    #[command(flatten)]
+    health: HealthArguments,
 
     #[command(flatten)]
     timeouts: TimeoutArguments,
@@ -227,11 +233,13 @@ impl Run {
             timeouts: self.timeouts.timeouts(),
             sample_events: self.sample_events,
             sizes: self.sizes.sizes(),
+            health: self.health.options(),
             state_file: self.instance.state_file(),
         };
         let pins = Pins::of(&self.instance.bpffs, &self.instance.instance);
         let mut controller = Controller::start(options, pins, snapshot, &devices)?;
 
+        let mut checks = controller.news_of_checks();
         let mut collect = tokio::time::interval(COLLECT_EVERY);
         loop {
             tokio::select! {
@@ -244,6 +252,7 @@ impl Run {
                         controller.set_devices(&devices);
                     }
                 }
+                Ok(()) = checks.changed() => controller.tell_checks(),
                 _ = collect.tick() => controller.collect(),
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,

@@ -1,6 +1,7 @@
 //! `lb status`: what is attached where, which services there are, and what was counted. Reads the
 //! pinned maps, so it also tells what the kernel does while no `lb run` is running.
 
+mod health;
 mod objects;
 mod rules;
 mod services;
@@ -23,6 +24,7 @@ use crate::{
         census::{Census, Headroom},
         read_back,
     },
+    health::Told,
     state::{ServiceObject, ServiceState, State},
 };
 use services::ServiceReport;
@@ -56,6 +58,8 @@ struct Report {
     pid: Option<u32>,
     version: Option<String>,
     attached: Vec<Attached>,
+    /// Who answers health checks.
+    health: Vec<Told>,
     notes: Vec<String>,
     problems: Vec<String>,
     services: Vec<ServiceReport>,
@@ -123,6 +127,7 @@ impl Report {
             pid: running.then_some(state.pid),
             version: running.then_some(state.version),
             attached: state.attached,
+            health: state.health,
             notes: state.notes,
             problems: state.problems,
             services,
@@ -150,6 +155,9 @@ impl Report {
         let _ = writeln!(text, "{}\n", self.interfaces());
         if !self.objects.is_empty() {
             let _ = writeln!(text, "{}\n", objects::objects(&self.objects));
+        }
+        if !self.health.is_empty() {
+            let _ = writeln!(text, "{}\n", health::health(&self.health));
         }
         let _ = writeln!(text, "{}\n", services::services(&self.services));
         let _ = writeln!(text, "{}\n", services::endpoints(&self.services));

@@ -4,18 +4,20 @@
 pub mod desired;
 mod endpoints;
 mod frontends;
+mod health;
 mod ranges;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 pub use desired::{
     AddressOwner, BackendKey, BackendState, Desired, DesiredService, Frontend, FrontendKind,
-    Otherwise, ServiceKey, Table,
+    HealthCheck, Otherwise, ServiceKey, Table,
 };
 
 use crate::model::{Family, IpRange, Model, Proxying};
 use endpoints::{Place, SlicesByService};
 use frontends::Line;
+use health::LocalEndpoints;
 
 /// What the tables depend on besides Services: facts of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,12 +36,15 @@ pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
     let (model, mut conflicts) = ranges::without_strangers(model, &node.service_ranges);
     let model = model.as_ref();
     let slices = SlicesByService::of(model);
-    let place = Place { node: &node.name, zone: model.zones.get(&node.name).map(String::as_str) };
+    let zone = model.nodes.get(&node.name).and_then(|node| node.zone.as_deref());
+    let place = Place { node: &node.name, zone };
+    let mut local = LocalEndpoints::default();
     let mut lines = Vec::new();
     for service in model.services.values().filter(|service| service.proxying == Proxying::Here) {
         for family in service.families() {
             for (index, port) in service.ports.iter().enumerate() {
                 let endpoints = slices.endpoints(service, port, family, place);
+                local.note(service, family, &endpoints);
                 let mut desired = endpoints.into_service(service);
                 desired.source_ranges.retain(|range| Family::of(range.address) == family);
                 let key = ServiceKey::of(service, port, family);
@@ -59,6 +64,7 @@ pub fn compile(model: &Model, node: &NodeFacts) -> Desired {
     Desired {
         services: lines.into_iter().map(|line| (line.key, line.desired)).collect(),
         addresses,
+        health_checks: local.into_checks(),
         conflicts,
     }
 }

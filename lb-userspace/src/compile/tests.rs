@@ -1,6 +1,7 @@
 //! What the tables say for given Services, endpoints and nodes.
 
 mod addresses;
+mod health;
 mod policies;
 mod properties;
 mod topology;

@@ -5,6 +5,7 @@
 //! force stays in force.
 
 mod checks;
+mod facts;
 mod settings;
 mod source_ports;
 mod tell;
@@ -16,7 +17,7 @@ use anyhow::{Context as _, Result};
 use lb_common::tables::{Device, DeviceRole};
 
 use crate::{
-    compile::{self, NodeFacts},
+    compile,
     dataplane::{
         Clock, Hookup, Pins, Point, Programs, Sizes, Tables, TcMode, Writer, XdpMode,
         census::Census,
@@ -25,7 +26,7 @@ use crate::{
     },
     devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection},
     health::{self, Health},
-    model::{Conflict, IpRange, NodePortRange, Problem},
+    model::{Conflict, IpRange, NodePortAddresses, NodePortRange, Problem},
     source::Snapshot,
     state::State,
 };
@@ -53,6 +54,8 @@ pub struct Options {
     pub service_ranges: Vec<IpRange>,
     /// The range of node ports, which no source port is of.
     pub node_ports: NodePortRange,
+    /// On which of the node's addresses node ports are served.
+    pub node_ports_on: NodePortAddresses,
     /// How long silent flows live.
     pub timeouts: Timeouts,
     /// Of how many packets that there is something to tell of one is told; 0: of none.
@@ -226,11 +229,7 @@ impl Controller {
     }
 
     fn write_services(&mut self) -> Result<()> {
-        let facts = NodeFacts {
-            node_addresses: self.interfaces.node_addresses.clone(),
-            name: self.options.node_name.clone(),
-            service_ranges: self.options.service_ranges.clone(),
-        };
+        let facts = self.facts();
         let desired = compile::compile(&self.snapshot.model, &facts);
         self.note_conflicts(&desired.conflicts);
         let changes = self.writer.apply(&mut self.tables, &desired)?;
@@ -242,7 +241,7 @@ impl Controller {
                 "tables changed"
             );
         }
-        self.want_checks(&desired);
+        self.want_checks(&desired, &facts);
         Ok(())
     }
 

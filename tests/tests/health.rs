@@ -1,5 +1,5 @@
 //! Health checks as load balancers and kubelets ask them, over real connections: at a Service's own port, and
-//! at the node's. Needs root.
+//! at the node's; and on which addresses of a node they and node ports are. Needs root.
 
 mod common;
 
@@ -11,18 +11,18 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use common::{BACKENDS, BRIEFLY, Bed, SOON};
 use lb_tests::{
-    echo::{self, Pod},
+    echo::{self, NODE_PORT, Pod},
     lab::{
         Cluster, Namespace,
         cast::{self, Family},
     },
     manifests::Endpoint,
     patience::patient,
-    traffic::{HttpAnswer, get},
+    traffic::{HttpAnswer, Protocol, get, request},
 };
 
 /// Where the node itself is asked about.
-const NODE_PORT: u16 = 10256;
+const HEALTHZ: u16 = 10256;
 
 const NODE: &str = "\
 apiVersion: v1
@@ -142,7 +142,7 @@ fn a_node_that_is_to_be_removed_gets_no_traffic_and_lives_on() -> Result<()> {
     let client = bed.cluster.outside();
     let taint = |key: &str| format!("{NODE}  - {{key: {key}, effect: NoSchedule}}\n");
     for family in Family::BOTH {
-        let node = at_node(family, NODE_PORT);
+        let node = at_node(family, HEALTHZ);
         bed.manifests.write("node.yaml", &taint("example.com/other"))?;
         let well = ask_until(client, node, "/healthz", |answer| answer.status == 200)?;
         assert_eq!(well.body["nodeEligible"], true);
@@ -166,7 +166,7 @@ fn a_change_that_does_not_come_into_force_makes_every_check_fail_until_it_does()
     let arguments = ["--max-backends", "16", "--health-timeout", "1"];
     let bed = bed("  healthCheckNodePort: 31999\n", &arguments)?;
     let client = bed.cluster.outside();
-    let (node, service) = (at_node(Family::V4, NODE_PORT), at_node(Family::V4, 31999));
+    let (node, service) = (at_node(Family::V4, HEALTHZ), at_node(Family::V4, 31999));
     ask_until(client, service, "/", |answer| answer.status == 200)?;
     let too_many: Vec<Pod> = (1..=30).map(|pod| (2, pod)).chain(BACKENDS).collect();
     set_endpoints(&bed, &too_many)?;
@@ -209,11 +209,48 @@ fn a_port_that_somebody_has_is_named_and_served_as_soon_as_it_is_free() -> Resul
         problem(status).is_some_and(|problem| problem.is_string())
     })?;
     let client = bed.cluster.outside();
-    ask_until(client, at_node(Family::V4, NODE_PORT), "/healthz", |answer| answer.status == 200)?;
+    ask_until(client, at_node(Family::V4, HEALTHZ), "/healthz", |answer| answer.status == 200)?;
     drop(taken);
     ask_until(client, at_node(Family::V6, 31999), "/", |answer| answer.status == 200)?;
     bed.lb.wait_for("the problem to be gone", |status| {
         problem(status).is_some_and(|problem| problem.is_null())
+    })?;
+    Ok(())
+}
+
+/// Whether some frontend is at an address.
+fn is_served(status: &serde_json::Value, address: SocketAddr) -> bool {
+    status["services"].to_string().contains(&format!("{address}/TCP"))
+}
+
+#[test]
+fn node_ports_and_health_checks_are_where_the_operator_wants_them_as_addresses_come_and_go()
+-> Result<()> {
+    let wanted = ["--nodeport-addresses", "192.0.2.100/30"];
+    let bed = bed("  healthCheckNodePort: 31999\n", &wanted)?;
+    let client = bed.cluster.outside();
+    let at = |port| SocketAddr::new([192, 0, 2, 101].into(), port);
+    // A family without a range has all of its addresses.
+    ask_until(client, at_node(Family::V6, 31999), "/", |answer| answer.status == 200)?;
+    for protocol in Protocol::BOTH {
+        request(client, protocol, at_node(Family::V6, NODE_PORT), SOON)?;
+        let other = request(client, protocol, at_node(Family::V4, NODE_PORT), BRIEFLY);
+        assert!(other.is_err(), "{protocol}: {other:?}");
+    }
+    assert!(get(client, at_node(Family::V4, 31999), "/", BRIEFLY).is_err());
+    assert!(!is_served(&bed.lb.status()?, at_node(Family::V4, NODE_PORT)));
+
+    bed.cluster.node(1).ip("addr add 192.0.2.101/24 dev eth0\n")?;
+    bed.lb.wait_for("the new address", |status| is_served(status, at(NODE_PORT)))?;
+    for protocol in Protocol::BOTH {
+        request(client, protocol, at(NODE_PORT), SOON)?;
+    }
+    ask_until(client, at(31999), "/", |answer| answer.status == 200)?;
+
+    bed.cluster.node(1).ip("addr del 192.0.2.101/24 dev eth0\n")?;
+    bed.lb.wait_for("the address to go", |status| {
+        !is_served(status, at(NODE_PORT))
+            && !status["health"].to_string().contains(&at(31999).to_string())
     })?;
     Ok(())
 }

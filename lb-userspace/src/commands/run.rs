@@ -15,7 +15,7 @@ use crate::{
     controller::{Controller, Options},
     dataplane::{Pins, Sizes, TcMode, XdpMode, collect::Timeouts},
     devices::{DeviceWatch, Pattern, Selection},
-    model::{Family, IpRange, NODE_PORTS, NodePortRange},
+    model::{Family, IpRange, NODE_PORTS, NodePortAddresses, NodePortRange},
     privileges,
     source::manifests::ManifestSource,
 };
@@ -58,6 +58,12 @@ pub struct Run {
     /// Range of node ports, both ends included; Services that write none are given one of it
     #[arg(long, value_name = "FIRST-LAST", default_value_t = NODE_PORTS)]
     node_port_range: NodePortRange,
+
+    /// Node addresses that node ports and Services' health checks are served on: ranges as in 10.0.0.0/8,fd00::/8, or the word
+    /// primary for the node's primary address of each family (as its Node manifest has it, else the first
+    /// uplink's). A family without any range has them on all addresses [default: all addresses]
+    #[arg(long, value_name = "CIDR,…|primary")]
+    nodeport_addresses: Option<NodePortAddresses>,
 
     /// Addresses for load balancers: RANGE, internal=RANGE, or with a class of load balancers
     /// in front CLASS=RANGE or CLASS,internal=RANGE; may be given several times. Services with a cloud's
@@ -230,6 +236,7 @@ impl Run {
             node_name,
             service_ranges: self.service_ranges,
             node_ports: self.node_port_range,
+            node_ports_on: self.nodeport_addresses.unwrap_or_default(),
             timeouts: self.timeouts.timeouts(),
             sample_events: self.sample_events,
             sizes: self.sizes.sizes(),

@@ -82,9 +82,9 @@ pub(super) fn owners(model: &Model, node: &NodeFacts) -> BTreeMap<IpAddr, Addres
     owners
 }
 
-/// The node's addresses, less those that a Service claims as its cluster IP.
+/// The node's addresses for node ports, less those that a Service claims as its cluster IP.
 fn free_for_node_ports(model: &Model, node: &NodeFacts) -> Vec<IpAddr> {
-    let mut addresses = node.node_addresses.clone();
+    let mut addresses = node.node_port_addresses(model);
     for address in model.services.values().flat_map(|service| &service.cluster_ips) {
         addresses.remove(address);
     }

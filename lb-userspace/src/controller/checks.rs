@@ -7,8 +7,9 @@ use tokio::sync::watch;
 
 use super::{Controller, report};
 use crate::{
-    compile::Desired,
+    compile::{Desired, NodeFacts},
     health::{Addresses, Listener},
+    model::NodePortAddresses,
 };
 
 impl Controller {
@@ -23,12 +24,16 @@ impl Controller {
     }
 
     /// What is in force is what checks are answered from.
-    pub(super) fn want_checks(&self, desired: &Desired) {
+    pub(super) fn want_checks(&self, desired: &Desired, facts: &NodeFacts) {
         let of = |check: &crate::compile::HealthCheck| (check.port, check.local_endpoints);
         let checks = desired.health_checks.iter().map(|(name, check)| (name.clone(), of(check)));
         let node = self.snapshot.model.nodes.get(&self.options.node_name);
         let leaving = node.is_some_and(|node| node.leaving);
-        self.health.want(&checks.collect(), &Addresses::All, leaving);
+        let addresses = match facts.node_ports_on {
+            NodePortAddresses::All => Addresses::All,
+            _ => Addresses::These(facts.node_port_addresses(&self.snapshot.model)),
+        };
+        self.health.want(&checks.collect(), &addresses, leaving);
     }
 
     /// Notes whether everything is in force now, and reports it if not.

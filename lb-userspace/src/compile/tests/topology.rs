@@ -24,7 +24,7 @@ fn check(case: &Hinted) {
     let (mut model, _) = Model::assemble([Arc::new(service())], [Arc::new(slice)]);
     let node = |zone: &str| {
         let (name, zone) = ("node1".to_owned(), Some(zone.to_owned()));
-        (name.clone(), Arc::new(crate::model::Node { name, zone, leaving: false }))
+        (name.clone(), Arc::new(crate::model::Node { name, zone, leaving: false, primary: vec![] }))
     };
     model.nodes.extend(case.zone.map(node));
     let facts = NodeFacts { name: "node1".to_owned(), ..NodeFacts::default() };

@@ -59,8 +59,8 @@ pub struct Run {
     #[arg(long, value_name = "FIRST-LAST", default_value_t = NODE_PORTS)]
     node_port_range: NodePortRange,
 
-    /// Node addresses that node ports and Services' health checks are served on: ranges as in 10.0.0.0/8,fd00::/8, or the word
-    /// primary for the node's primary address of each family (as its Node manifest has it, else the first
+    /// Node addresses that node ports and Services' health checks are served on: ranges with commas between,
+    /// or the word primary for the node's primary address of each family (as its Node manifest has it, else the first
     /// uplink's). A family without any range has them on all addresses [default: all addresses]
     #[arg(long, value_name = "CIDR,…|primary")]
     nodeport_addresses: Option<NodePortAddresses>,

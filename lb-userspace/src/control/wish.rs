@@ -46,7 +46,7 @@ impl Wish {
         if service.service_type != ServiceType::ExternalName {
             wish.cluster_ips = cluster_ips(service, record, config, &mut wrong);
             wish.node_ports = node_ports(service, record, config, &mut wrong);
-            let others: Vec<u16> = wish.node_ports.iter().filter_map(number).collect();
+            let others: Vec<u16> = wish.node_ports.iter().copied().filter_map(number).collect();
             let port = health_check_port(service, record, config, &others, &mut wrong);
             wish.node_ports.push(port);
             wish.balancer = balancer(service, record, config, &wish.cluster_ips, &mut wrong);
@@ -65,9 +65,9 @@ impl Wish {
 }
 
 /// The number that is wanted, if it has to be that one.
-fn number(choice: &Option<Choice<u16>>) -> Option<u16> {
+const fn number(choice: Option<Choice<u16>>) -> Option<u16> {
     match choice {
-        Some(Choice::Written(port) | Choice::Kept(port)) => Some(*port),
+        Some(Choice::Written(port) | Choice::Kept(port)) => Some(port),
         Some(Choice::Any) | None => None,
     }
 }

@@ -40,9 +40,9 @@ impl Controller {
     pub(super) fn note(&self, outcome: Result<()>, what: &'static str) {
         let pulse = self.health.pulse();
         if outcome.is_ok() {
-            pulse.in_force()
+            pulse.in_force();
         } else {
-            pulse.behind()
+            pulse.behind();
         }
         report(outcome, what);
     }

@@ -111,6 +111,11 @@ fn addresses_of_the_load_balancer_are_captured_unless_it_proxies_by_itself() {
     });
 }
 
+const NO_HEALTH_CHECKS: &[&str] = &[
+    "spec.healthCheckNodePort: Invalid value: 31000: may only be set when `type` is 'LoadBalancer' and \
+     `externalTrafficPolicy` is 'Local'",
+];
+
 #[test]
 fn a_port_for_health_checks_is_one_of_load_balancers_with_a_local_policy() {
     let written = |policy: &str| {
@@ -118,11 +123,12 @@ fn a_port_for_health_checks_is_one_of_load_balancers_with_a_local_policy() {
     };
     let traffic = check(&written("Local"));
     assert_eq!(traffic.health_check_port.map(Port::get), Some(31000));
-    const WRONG: &[&str] =
-        &["spec.healthCheckNodePort: Invalid value: 31000: may only be set when \
-                             `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"];
-    check(&Case { wrong: WRONG, ..written("Cluster") });
-    check(&Case { service_type: ServiceType::NodePort, wrong: WRONG, ..written("Local") });
+    check(&Case { wrong: NO_HEALTH_CHECKS, ..written("Cluster") });
+    check(&Case {
+        service_type: ServiceType::NodePort,
+        wrong: NO_HEALTH_CHECKS,
+        ..written("Local")
+    });
     check(&Case {
         wrong: &["spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535, \
                   inclusive"],

@@ -4,17 +4,20 @@
 //! agreement. A failure after the start is reported and tried again with the next change: what is in
 //! force stays in force.
 
+mod checks;
+mod facts;
 mod settings;
 mod source_ports;
+mod tell;
 mod xdp;
 
-use std::{collections::BTreeSet, mem, path::PathBuf, process};
+use std::{collections::BTreeSet, mem, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use lb_common::tables::{Device, DeviceRole};
 
 use crate::{
-    compile::{Compiler, NodeFacts},
+    compile::Compiler,
     dataplane::{
         Clock, Hookup, Pins, Point, Programs, Sizes, Tables, TcMode, Writer, XdpMode,
         census::Census,
@@ -22,9 +25,10 @@ use crate::{
         read_back,
     },
     devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection},
-    model::{Conflict, IpRange, NodePortRange, Problem},
+    health::{self, Health},
+    model::{Conflict, IpRange, NodePortAddresses, NodePortRange, Problem},
     source::Snapshot,
-    state::{ServiceObject, ServiceState, State},
+    state::State,
 };
 use settings::settings;
 use source_ports::SourcePorts;
@@ -50,12 +54,16 @@ pub struct Options {
     pub service_ranges: Vec<IpRange>,
     /// The range of node ports, which no source port is of.
     pub node_ports: NodePortRange,
+    /// On which of the node's addresses node ports are served.
+    pub node_ports_on: NodePortAddresses,
     /// How long silent flows live.
     pub timeouts: Timeouts,
     /// Of how many packets that there is something to tell of one is told; 0: of none.
     pub sample_events: u32,
     /// Sizes of new tables.
     pub sizes: Sizes,
+    /// Health checks.
+    pub health: health::Options,
     /// Where the state is told.
     pub state_file: PathBuf,
 }
@@ -76,6 +84,7 @@ pub struct Controller {
     /// Frontends that two Services want.
     conflicts: Vec<Problem>,
     source_ports: SourcePorts,
+    health: Health,
 }
 
 impl Controller {
@@ -89,6 +98,8 @@ impl Controller {
     ) -> Result<Self> {
         let interfaces = devices::classify(devices, &options.selection)?;
         devices::check_kernel(&interfaces)?;
+        let health = Health::start(options.health)
+            .context("no thread for health checks could be started")?;
         pins.lock()?;
         let takes_over = pins.hold_maps();
         let (programs, tables, writer, clock) = match Self::load(&options, &pins) {
@@ -115,6 +126,7 @@ impl Controller {
             notes: BTreeSet::new(),
             conflicts: Vec::new(),
             source_ports: SourcePorts::default(),
+            health,
         };
         if let Err(error) = controller.come_up() {
             if !takes_over {
@@ -160,7 +172,7 @@ impl Controller {
         // What was in force is let go of last: with many objects that takes longer than writing what changed.
         let _before = mem::replace(&mut self.snapshot, snapshot);
         let outcome = self.write_services().and_then(|()| self.tell());
-        report(outcome, "services could not be updated");
+        self.note(outcome, "services could not be updated");
     }
 
     /// Interfaces or addresses came, went or changed.
@@ -177,7 +189,7 @@ impl Controller {
             .and_then(|()| self.write_services())
             .and_then(|()| self.attach(false))
             .and_then(|()| self.tell());
-        report(outcome, "interfaces could not be updated");
+        self.note(outcome, "interfaces could not be updated");
     }
 
     /// A route, a neighbour or a link changed.
@@ -187,7 +199,12 @@ impl Controller {
 
     /// Removes expired flows.
     pub fn collect(&mut self) {
-        report(self.try_collect(), "expired flows could not be collected");
+        let outcome = self.try_collect();
+        if outcome.is_ok() {
+            self.health.pulse().beat();
+        }
+        report(outcome, "expired flows could not be collected");
+        self.catch_up();
     }
 
     fn try_collect(&mut self) -> Result<()> {
@@ -215,11 +232,7 @@ impl Controller {
     }
 
     fn write_services(&mut self) -> Result<()> {
-        let facts = NodeFacts {
-            node_addresses: self.interfaces.node_addresses.clone(),
-            name: self.options.node_name.clone(),
-            service_ranges: self.options.service_ranges.clone(),
-        };
+        let facts = self.facts();
         let touched = self.compiler.follow(&self.snapshot.model, &facts);
         let desired = self.compiler.desired();
         let changes = self.writer.apply(&mut self.tables, desired, &touched);
@@ -233,6 +246,7 @@ impl Controller {
                 "tables changed"
             );
         }
+        self.want_checks(self.compiler.desired(), &facts);
         Ok(())
     }
 
@@ -369,32 +383,6 @@ impl Controller {
                 }
             }
         }
-    }
-
-    fn tell(&self) -> Result<()> {
-        let services = self.writer.services().map(|(key, id)| ServiceState {
-            id,
-            service: key.service.to_string(),
-            port: key.port.clone(),
-            protocol: key.protocol.to_string(),
-            family: key.family.to_string(),
-        });
-        let state = State {
-            pid: process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            attached: self.hookup.attached().cloned().collect(),
-            notes: self.notes.iter().cloned().collect(),
-            services: services.collect(),
-            objects: ServiceObject::all(&self.snapshot),
-            problems: self
-                .snapshot
-                .problems
-                .iter()
-                .chain(&self.conflicts)
-                .map(Problem::to_string)
-                .collect(),
-        };
-        Ok(state.write(&self.options.state_file)?)
     }
 }
 

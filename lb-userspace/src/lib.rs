@@ -1,7 +1,7 @@
 //! The control program: Services in, BPF maps out.
 //!
 //! [`source`] → [`model`] → [`control`] → [`compile`] are pure or nearly so and know nothing of BPF;
-//! [`dataplane`] is the only place that knows aya, [`devices`] the only one that knows netlink.
+//! [`dataplane`] is the only place that knows aya; [`devices`] and [`sockets`] are the only ones that know netlink.
 //! [`controller`] brings them together for `lb run`; [`commands`] are the verbs.
 
 pub mod commands;
@@ -10,7 +10,9 @@ pub mod control;
 pub mod controller;
 pub mod dataplane;
 pub mod devices;
+pub mod health;
 pub mod model;
 mod privileges;
+pub mod sockets;
 pub mod source;
 pub mod state;

@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::dataplane::Attached;
+use crate::{dataplane::Attached, health::Told};
 pub use objects::{Ingress, LoadBalancer, ServiceObject};
 
 /// What a running instance tells.
@@ -26,6 +26,9 @@ pub struct State {
     pub version: String,
     /// What is attached where.
     pub attached: Vec<Attached>,
+    /// Who answers health checks.
+    #[serde(default)]
+    pub health: Vec<Told>,
     /// What is not as one might expect, such as an uplink without XDP.
     pub notes: Vec<String>,
     /// Services by their number.

@@ -1,6 +1,8 @@
 //! `lb run`: loads, attaches, and keeps the tables as the manifests and the node say, until it is
 //! told to stop.
 
+mod health;
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
@@ -13,10 +15,11 @@ use crate::{
     controller::{Controller, Options},
     dataplane::{Pins, Sizes, TcMode, XdpMode, collect::Timeouts},
     devices::{DeviceWatch, Pattern, Selection},
-    model::{Family, IpRange, NODE_PORTS, NodePortRange},
+    model::{Family, IpRange, NODE_PORTS, NodePortAddresses, NodePortRange},
     privileges,
     source::manifests::ManifestSource,
 };
+use health::HealthArguments;
 
 /// How often expired flows are collected.
 const COLLECT_EVERY: Duration = Duration::from_secs(10);
@@ -56,6 +59,12 @@ pub struct Run {
     #[arg(long, value_name = "FIRST-LAST", default_value_t = NODE_PORTS)]
     node_port_range: NodePortRange,
 
+    /// Node addresses that node ports and Services' health checks are served on: ranges with commas between,
+    /// or the word primary for the node's primary address of each family (as its Node manifest has it, else the first
+    /// uplink's). A family without any range has them on all addresses [default: all addresses]
+    #[arg(long, value_name = "CIDR,…|primary")]
+    nodeport_addresses: Option<NodePortAddresses>,
+
     /// Addresses for load balancers: RANGE, internal=RANGE, or with a class of load balancers
     /// in front CLASS=RANGE or CLASS,internal=RANGE; may be given several times. Services with a cloud's
     /// annotation for internal load balancers are given an internal one
@@ -83,6 +92,9 @@ pub struct Run {
     /// of none. lb events --every changes it while lb runs
     #[arg(long, value_name = "N", default_value_t = 0)]
     sample_events: u32,
+
+    #[command(flatten)]
+    health: HealthArguments,
 
     #[command(flatten)]
     timeouts: TimeoutArguments,
@@ -224,14 +236,17 @@ impl Run {
             node_name,
             service_ranges: self.service_ranges,
             node_ports: self.node_port_range,
+            node_ports_on: self.nodeport_addresses.unwrap_or_default(),
             timeouts: self.timeouts.timeouts(),
             sample_events: self.sample_events,
             sizes: self.sizes.sizes(),
+            health: self.health.options(),
             state_file: self.instance.state_file(),
         };
         let pins = Pins::of(&self.instance.bpffs, &self.instance.instance);
         let mut controller = Controller::start(options, pins, snapshot, &devices)?;
 
+        let mut checks = controller.news_of_checks();
         let mut collect = tokio::time::interval(COLLECT_EVERY);
         loop {
             tokio::select! {
@@ -244,6 +259,7 @@ impl Run {
                         controller.set_devices(&devices);
                     }
                 }
+                Ok(()) = checks.changed() => controller.tell_checks(),
                 _ = collect.tick() => controller.collect(),
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,

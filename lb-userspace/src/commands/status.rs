@@ -1,6 +1,8 @@
 //! `lb status`: what is attached where, which services there are, and what was counted. Reads the
 //! pinned maps, so it also tells what the kernel does while no `lb run` is running.
 
+mod health;
+mod listeners;
 mod objects;
 mod rules;
 mod services;
@@ -23,6 +25,8 @@ use crate::{
         census::{Census, Headroom},
         read_back,
     },
+    health::Told,
+    sockets::Listening,
     state::{ServiceObject, ServiceState, State},
 };
 use services::ServiceReport;
@@ -56,6 +60,10 @@ struct Report {
     pid: Option<u32>,
     version: Option<String>,
     attached: Vec<Attached>,
+    /// Who answers health checks.
+    health: Vec<Told>,
+    /// Who listens on a node port that is served.
+    listeners: Vec<Listening>,
     notes: Vec<String>,
     problems: Vec<String>,
     services: Vec<ServiceReport>,
@@ -105,24 +113,33 @@ impl Report {
         }
         let (census, flows) = walk(&tables)?;
         let counted = tables.counted()?;
-        let services = read_back(&tables)?
-            .into_iter()
+        let found = read_back(&tables)?;
+        let services = found
+            .iter()
             .map(|(id, found)| {
-                let ranges = source_ranges.remove(&id).unwrap_or_default();
-                ServiceReport::of(id, &found, names.get(&id), &ranges, &counted, &census)
+                let ranges = source_ranges.remove(id).unwrap_or_default();
+                ServiceReport::of(*id, found, names.get(id), &ranges, &counted, &census)
             })
             .collect();
         let mut counters = BTreeMap::new();
         for info in COUNTER_INFO {
             counters.insert(info.name, tables.counter(info.index)?);
         }
-        let state = state.unwrap_or_default();
+        let mut state = state.unwrap_or_default();
+        let pid = running.then_some(state.pid);
+        let listeners = listeners::listeners(pid, &state.objects, found.values());
+        let listeners = listeners.unwrap_or_else(|error| {
+            state.notes.push(format!("who listens on node ports is not known: {error}"));
+            Vec::new()
+        });
         Ok(Self {
             instance: instance.instance.clone(),
             running,
-            pid: running.then_some(state.pid),
+            pid,
             version: running.then_some(state.version),
             attached: state.attached,
+            health: state.health,
+            listeners,
             notes: state.notes,
             problems: state.problems,
             services,
@@ -150,6 +167,12 @@ impl Report {
         let _ = writeln!(text, "{}\n", self.interfaces());
         if !self.objects.is_empty() {
             let _ = writeln!(text, "{}\n", objects::objects(&self.objects));
+        }
+        if !self.health.is_empty() {
+            let _ = writeln!(text, "{}\n", health::health(&self.health));
+        }
+        if !self.listeners.is_empty() {
+            let _ = writeln!(text, "{}\n", listeners::rows(&self.listeners));
         }
         let _ = writeln!(text, "{}\n", services::services(&self.services));
         let _ = writeln!(text, "{}\n", services::endpoints(&self.services));

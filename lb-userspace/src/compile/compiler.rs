@@ -12,8 +12,9 @@ use std::{
 use super::{
     NodeFacts,
     claims::{Claims, Dealt, Line},
-    desired::{AddressOwner, Desired, DesiredService, Frontend, ServiceKey},
-    endpoints::{Place, endpoints},
+    desired::{AddressOwner, Desired, DesiredService, Frontend, HealthCheck, ServiceKey},
+    endpoints::{Endpoints, Place, endpoints},
+    health::LocalEndpoints,
     news::News,
     owners::Owners,
     ranges::strange,
@@ -80,7 +81,8 @@ impl Compiler {
     pub fn follow(&mut self, model: &Arc<Model>, node: &NodeFacts) -> Touched {
         let before = mem::replace(&mut self.model, Arc::clone(model));
         let news = News::between(&before, model);
-        if *node == self.node && !news.zones && !self.moves_node_ports(&news) {
+        let is_the_same = before.nodes.get(&node.name) == model.nodes.get(&node.name);
+        if *node == self.node && is_the_same && !self.moves_node_ports(&news) {
             return Touched::These(self.take_in(&news, BTreeSet::new()));
         }
         *self = Self {
@@ -142,6 +144,7 @@ impl Compiler {
             return;
         }
         work.elements.addresses.extend(self.owners.remove(service));
+        self.desired.health_checks.remove(&service.name);
         for line in self.lines.remove(&service.name).unwrap_or_default() {
             work.frontends.extend(self.claims.remove(&line, service, &self.for_node_ports));
             self.desired.services.remove(&line.key);
@@ -174,6 +177,7 @@ impl Compiler {
             }
         }
         self.lines.insert(service.name.clone(), lines);
+        self.check(service);
     }
 
     /// Looks at the endpoints of a Service anew, which is as it was.
@@ -195,19 +199,37 @@ impl Compiler {
             *old = new;
             work.elements.services.insert(line.key.clone());
         }
+        self.check(service);
     }
 
     /// What a port of a Service leads to in one family.
     fn tables(&self, service: &Service, index: usize, family: Family) -> DesiredService {
-        let Some(port) = service.ports.get(index) else { return DesiredService::default() };
-        let zone = self.model.zones.get(&self.node.name).map(String::as_str);
+        let mut desired = self.endpoints(service, index, family).into_service(service);
+        desired.source_ranges.retain(|range| Family::of(range.address) == family);
+        desired
+    }
+
+    /// What a Service's health check tells, if it has one.
+    fn check(&mut self, service: &Service) {
+        let Some(port) = service.traffic.health_check_port else { return };
+        let mut local = LocalEndpoints::default();
+        for family in service.families() {
+            for index in 0..service.ports.len() {
+                local.note(family, &self.endpoints(service, index, family));
+            }
+        }
+        let check = HealthCheck { port: port.get(), local_endpoints: local.count() };
+        self.desired.health_checks.insert(service.name.clone(), check);
+    }
+
+    fn endpoints(&self, service: &Service, index: usize, family: Family) -> Endpoints {
+        let Some(port) = service.ports.get(index) else { return Endpoints::default() };
+        let zone = self.model.nodes.get(&self.node.name).and_then(|node| node.zone.as_deref());
         let place = Place { node: &self.node.name, zone };
         let slices = self.slices.get(&service.name).into_iter().flatten();
         let slices = slices.filter_map(|name| self.model.slices.get(name).map(Arc::as_ref));
         let slices = slices.filter(|slice: &&EndpointSlice| slice.family == family);
-        let mut desired = endpoints(slices, port, place).into_service(service);
-        desired.source_ranges.retain(|range| Family::of(range.address) == family);
-        desired
+        endpoints(slices, port, place)
     }
 
     /// Gives a frontend to whom it belongs.
@@ -244,9 +266,9 @@ impl Compiler {
     }
 }
 
-/// The node's addresses, less those that a Service claims as its cluster IP.
+/// The node's addresses for node ports, less those that a Service claims as its cluster IP.
 fn for_node_ports(model: &Model, node: &NodeFacts) -> Vec<IpAddr> {
-    let mut addresses = node.node_addresses.clone();
+    let mut addresses = node.node_port_addresses(model);
     let here = model.services.values().filter(|one| strange(one, &node.service_ranges).is_empty());
     for address in here.flat_map(|service| &service.cluster_ips) {
         addresses.remove(address);

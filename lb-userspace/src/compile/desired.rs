@@ -15,8 +15,19 @@ pub struct Desired {
     pub services: BTreeMap<ServiceKey, DesiredService>,
     /// Whose addresses are, as far as a packet that belongs to no service is judged by it.
     pub addresses: BTreeMap<IpAddr, AddressOwner>,
+    /// What load balancers that ask for this node's endpoints are told.
+    pub health_checks: BTreeMap<ServiceName, HealthCheck>,
     /// Frontends that two services want: the second is not served there.
     pub conflicts: Vec<Conflict>,
+}
+
+/// A port at which is told how many endpoints a Service has on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The port, in the machine's byte order.
+    pub port: u16,
+    /// How many pods of this node are ready.
+    pub local_endpoints: usize,
 }
 
 /// Whose an address is.

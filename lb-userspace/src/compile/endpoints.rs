@@ -1,7 +1,10 @@
 //! Which endpoints a port of a Service has, and which of them are used. Traffic policies and
 //! topology narrow the choice here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::desired::{BackendKey, BackendState, DesiredService, Otherwise, Table};
 use crate::model::{Endpoint, EndpointSlice, Hints, Service, ServicePort, TrafficPolicy};
@@ -114,6 +117,12 @@ impl Endpoints {
                 one.zones = zones.max(one.zones);
             })
             .or_insert(Merged { condition, local, nodes, zones });
+    }
+
+    /// The addresses of those on this node that are ready.
+    pub(super) fn ready_here(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let here = self.0.iter().filter(|(_, one)| one.local && one.condition == Condition::Ready);
+        here.map(|(key, _)| key.address)
     }
 
     /// The service, but for its frontends.

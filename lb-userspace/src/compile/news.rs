@@ -22,17 +22,15 @@ pub(super) struct News<'a> {
     pub slices: Vec<(&'a SliceName, Option<&'a ServiceName>, Option<&'a ServiceName>)>,
     /// Services of which any slice is new, changed or gone.
     pub endpoints: BTreeSet<&'a ServiceName>,
-    /// Whether any zone is.
-    pub zones: bool,
 }
 
 impl<'a> News<'a> {
     /// From one model to the next.
     pub(super) fn between(old: &'a Model, new: &'a Model) -> Self {
-        let mut news = Self { zones: old.zones != new.zones, ..Self::default() };
-        news.services = differing(&old.services, &new.services)
+        let services = differing(&old.services, &new.services)
             .map(|(name, before, after)| (name, (before, after)))
             .collect();
+        let mut news = Self { services, ..Self::default() };
         let service = |slice: Option<&'a Arc<EndpointSlice>>| slice?.service.as_ref();
         for (name, before, after) in differing(&old.slices, &new.slices) {
             let (before, after) = (service(before), service(after));

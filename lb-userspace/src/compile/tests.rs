@@ -2,6 +2,7 @@
 
 mod addresses;
 mod following;
+mod health;
 mod policies;
 mod properties;
 mod topology;

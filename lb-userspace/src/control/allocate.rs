@@ -15,6 +15,9 @@ use super::{
 };
 use crate::model::{Conflict, Family, Invalid, ObjectRef, Port, Rule, Service, ServiceName};
 
+/// By which the search for a port of health checks begins; no port has this name.
+const HEALTH_CHECKS: &str = "healthCheckNodePort";
+
 /// Services by name.
 pub type Services = BTreeMap<ServiceName, Arc<Service>>;
 
@@ -188,14 +191,14 @@ impl<'a> Round<'a, '_> {
         }
         for (index, choice) in wish.node_ports.iter().enumerate() {
             let Some(Choice::Written(port)) = *choice else { continue };
-            if record.is_some_and(|one| one.node_ports.values().any(|old| *old == port)) != had {
+            if record.is_some_and(|one| one.all_node_ports().any(|old| old == port)) != had {
                 continue;
             }
             match take(&mut self.taken.node_ports, port, name) {
                 Ok(()) => has.node_ports[index] = Some(port),
                 Err(holder) => {
                     let rule = Rule::NodePortTaken { port, holder: holder.clone() };
-                    wrong.push(Invalid::new(format!("spec.ports[{index}].nodePort"), rule));
+                    wrong.push(Invalid::new(wish.node_port_field(index), rule));
                 }
             }
         }
@@ -249,16 +252,19 @@ impl<'a> Round<'a, '_> {
                 wrong.push(Invalid::new("spec.clusterIP", rule));
             }
         }
-        let ports = &self.services[name].ports;
-        for (index, choice) in self.wishes[name].node_ports.iter().enumerate() {
+        let (ports, wish) = (&self.services[name].ports, &self.wishes[name]);
+        for (index, choice) in wish.node_ports.iter().enumerate() {
             if choice.is_none() || has.node_ports[index].is_some() {
                 continue;
             }
             // The same port of another protocol has the same node port.
+            let port = ports.get(index);
             let twin = (0..ports.len()).find(|other| {
-                ports[*other].port == ports[index].port && has.node_ports[*other].is_some()
+                port.is_some_and(|port| ports[*other].port == port.port)
+                    && has.node_ports[*other].is_some()
             });
-            let name_of_port = ports[index].name.as_deref().unwrap_or_default();
+            let name_of_port =
+                port.map_or(HEALTH_CHECKS, |port| port.name.as_deref().unwrap_or_default());
             let chosen = twin.and_then(|twin| has.node_ports[twin]).or_else(|| {
                 let taken = |port| self.taken.node_ports.contains_key(&port);
                 let seed = range::seed("node-port", name, name_of_port);
@@ -269,7 +275,7 @@ impl<'a> Round<'a, '_> {
                 has.node_ports[index] = Some(chosen);
             } else {
                 let rule = Rule::RangeFull { what: "nodePort", option: "--node-port-range" };
-                wrong.push(Invalid::new(format!("spec.ports[{index}].nodePort"), rule));
+                wrong.push(Invalid::new(wish.node_port_field(index), rule));
             }
         }
         wrong
@@ -327,7 +333,9 @@ fn filled(service: &Arc<Service>, has: &Has) -> Arc<Service> {
     let cluster_ips: Vec<IpAddr> = has.cluster_ips.iter().copied().flatten().collect();
     let port = |index: usize| has.node_ports.get(index).copied().flatten().and_then(Port::new);
     let ports = service.ports.iter().enumerate();
-    let same_ports = ports.clone().all(|(index, one)| one.node_port == port(index));
+    let health_check_port = port(service.ports.len());
+    let same_ports = ports.clone().all(|(index, one)| one.node_port == port(index))
+        && service.traffic.health_check_port == health_check_port;
     if same_ports && cluster_ips == service.cluster_ips && has.balancer.is_empty() {
         return service.clone();
     }
@@ -336,6 +344,7 @@ fn filled(service: &Arc<Service>, has: &Has) -> Arc<Service> {
     for (index, one) in filled.ports.iter_mut().enumerate() {
         one.node_port = port(index);
     }
+    filled.traffic.health_check_port = health_check_port;
     filled.traffic.load_balancer_ips.extend(&has.balancer);
     Arc::new(filled)
 }

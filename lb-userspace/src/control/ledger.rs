@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{FamilyPolicy, Proxying, Service, ServiceName, ServiceType};
+use crate::model::{FamilyPolicy, Port, Proxying, Service, ServiceName, ServiceType};
 
 /// What all Services were given.
 pub type Ledger = BTreeMap<ServiceName, Record>;
@@ -28,6 +28,8 @@ pub struct Record {
     pub cluster_ips: Vec<IpAddr>,
     /// Its node ports by the names of its ports; the one without a name is "".
     pub node_ports: BTreeMap<String, u16>,
+    /// The port of its health checks, which is of the same range.
+    pub health_check_port: Option<u16>,
     /// It is a load balancer.
     pub balancer: bool,
     /// Its load balancer's class.
@@ -49,10 +51,16 @@ impl Record {
             headless: service.proxying == Proxying::Headless,
             cluster_ips: service.cluster_ips.clone(),
             node_ports: service.ports.iter().filter_map(named).collect(),
+            health_check_port: service.traffic.health_check_port.map(Port::get),
             balancer: balancer.is_some(),
             class: balancer.and_then(|balancer| balancer.class.clone()),
             balancer_ips,
         }
+    }
+
+    /// All that it has of the range of node ports.
+    pub fn all_node_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.node_ports.values().copied().chain(self.health_check_port)
     }
 }
 
@@ -71,8 +79,8 @@ impl<'a> Taken<'a> {
         for address in &record.cluster_ips {
             self.cluster_ips.entry(*address).or_insert(name);
         }
-        for port in record.node_ports.values() {
-            self.node_ports.entry(*port).or_insert(name);
+        for port in record.all_node_ports() {
+            self.node_ports.entry(port).or_insert(name);
         }
         for address in &record.balancer_ips {
             self.balancer_ips.entry(*address).or_insert(name);

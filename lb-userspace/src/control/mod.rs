@@ -141,8 +141,7 @@ impl ControlPlane {
         let older = older.flat_map(|one| one.slices.iter().cloned());
         let slices = objects.slices.iter().cloned().chain(made).chain(older);
         let (mut model, conflicts) = Model::assemble(self.services.values().cloned(), slices);
-        let zone = |node: &Arc<Node>| Some((node.name.clone(), node.zone.clone()?));
-        model.zones = objects.nodes.values().filter_map(zone).collect();
+        model.nodes.clone_from(&objects.nodes);
         let mut refused = last.map_or(Vec::new(), |last| last.refused.clone());
         refused.extend(conflicts);
         let pending = last.map_or(BTreeMap::new(), |last| last.pending.clone());

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Config, ledger::Record, pools, range};
 use crate::model::{
-    Family, FamilyPolicy, Invalid, Proxying, Rule, Service, ServicePort, ServiceType,
+    Family, FamilyPolicy, Invalid, Port, Proxying, Rule, Service, ServicePort, ServiceType,
 };
 
 const FIXED: &str = "may not change once set; to change it, remove the Service and make it anew";
@@ -26,7 +26,7 @@ pub enum Choice<T> {
 pub struct Wish {
     /// Its cluster IPs, the first one first.
     pub cluster_ips: Vec<(Family, Choice<IpAddr>)>,
-    /// A node port for each port; `None`: none.
+    /// A node port for each port, then one for health checks; `None`: none.
     pub node_ports: Vec<Option<Choice<u16>>>,
     /// The addresses of its load balancer, as far as we choose them.
     pub balancer: Vec<(Family, Choice<IpAddr>)>,
@@ -46,9 +46,29 @@ impl Wish {
         if service.service_type != ServiceType::ExternalName {
             wish.cluster_ips = cluster_ips(service, record, config, &mut wrong);
             wish.node_ports = node_ports(service, record, config, &mut wrong);
+            let others: Vec<u16> = wish.node_ports.iter().copied().filter_map(number).collect();
+            let port = health_check_port(service, record, config, &others, &mut wrong);
+            wish.node_ports.push(port);
             wish.balancer = balancer(service, record, config, &wish.cluster_ips, &mut wrong);
         }
         if wrong.is_empty() { Ok(wish) } else { Err(wrong) }
+    }
+
+    /// The field that asks for the node port of this place.
+    pub fn node_port_field(&self, index: usize) -> String {
+        if index + 1 == self.node_ports.len() {
+            "spec.healthCheckNodePort".to_owned()
+        } else {
+            format!("spec.ports[{index}].nodePort")
+        }
+    }
+}
+
+/// The number that is wanted, if it has to be that one.
+const fn number(choice: Option<Choice<u16>>) -> Option<u16> {
+    match choice {
+        Some(Choice::Written(port) | Choice::Kept(port)) => Some(port),
+        Some(Choice::Any) | None => None,
     }
 }
 
@@ -204,6 +224,41 @@ fn node_ports(
         },
     };
     ports.iter().map(of).collect()
+}
+
+/// The port of health checks, beside those that the Service wants for its ports.
+fn health_check_port(
+    service: &Service,
+    record: Option<&Record>,
+    config: &Config,
+    others: &[u16],
+    wrong: &mut Vec<Invalid>,
+) -> Option<Choice<u16>> {
+    const FIELD: &str = "spec.healthCheckNodePort";
+    if !service.needs_health_check() {
+        return None;
+    }
+    let range = config.node_ports;
+    let written = service.traffic.health_check_port.map(Port::get);
+    let before = record.and_then(|record| record.health_check_port);
+    if let (Some(written), Some(before)) = (written, before)
+        && written != before
+    {
+        let rule = Rule::Invalid { value: written.to_string(), must: FIXED };
+        wrong.push(Invalid::new(FIELD, rule));
+    }
+    if let Some(port) = written.filter(|port| !range.ports().contains(port)) {
+        wrong.push(Invalid::new(FIELD, Rule::NodePortRange { port, range }));
+    }
+    let kept = before.filter(|before| range.ports().contains(before));
+    if let Some(port) = written.or(kept).filter(|port| others.contains(port)) {
+        wrong.push(Invalid::new(FIELD, Rule::Duplicate { value: port.to_string() }));
+    }
+    Some(match (written, kept) {
+        (Some(written), _) => Choice::Written(written),
+        (None, Some(kept)) => Choice::Kept(kept),
+        (None, None) => Choice::Any,
+    })
 }
 
 fn balancer(

@@ -39,9 +39,11 @@ pub struct Classified {
     pub workloads: BTreeMap<u32, Workload>,
     /// Bridges with a workload as a port: routes to such pods lead over them.
     pub bridges: BTreeMap<u32, Bridge>,
-    /// Where node ports are served: usable addresses of global scope, neither loopback nor link-local,
+    /// The node's own: usable addresses of global scope, neither loopback nor link-local,
     /// of all interfaces but workloads; an address that is routed to the node stands on `lo`.
     pub node_addresses: BTreeSet<IpAddr>,
+    /// The node's primary address of each family: that of the first uplink named that has one.
+    pub primary: BTreeSet<IpAddr>,
     /// Names of interfaces that a pattern matches, but which can't be workloads because they carry
     /// no Ethernet frames. For the operator to know; `lo` is never meant.
     pub unsupported: BTreeMap<u32, String>,
@@ -92,6 +94,9 @@ pub struct Bridge {
 /// Fails if no uplink is named, if one does not exist, or if one carries neither Ethernet frames nor plain IP.
 pub fn classify(devices: &Devices, selection: &Selection) -> Result<Classified, DeviceError> {
     let uplinks = uplinks(devices, &selection.uplinks)?;
+    let named = || selection.uplinks.iter().filter_map(|name| devices.by_name(name));
+    let primary_v4 = named().find_map(|link| snat_source(link, v4)).map(IpAddr::from);
+    let primary_v6 = named().find_map(|link| snat_source(link, v6)).map(IpAddr::from);
     let (workloads, unsupported): (Vec<&Link>, Vec<&Link>) = devices
         .links
         .values()
@@ -113,6 +118,7 @@ pub fn classify(devices: &Devices, selection: &Selection) -> Result<Classified, 
         .collect();
     Ok(Classified {
         node_addresses: node_addresses(devices, &workloads),
+        primary: primary_v4.into_iter().chain(primary_v6).collect(),
         uplinks,
         workloads,
         bridges,

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{EndpointSlice, Invalid, ObjectRef, Port, Rule, Service, ServiceName, SliceName};
+use super::{EndpointSlice, Invalid, Node, ObjectRef, Port, Rule, Service, ServiceName, SliceName};
 
 /// Services and slices that can all be in force at the same time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct Model {
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// The slices, including those of Services that aren't there.
     pub slices: BTreeMap<SliceName, Arc<EndpointSlice>>,
-    /// The zones of nodes, as far as they are known.
-    pub zones: BTreeMap<String, String>,
+    /// Nodes, as far as they are known.
+    pub nodes: BTreeMap<String, Arc<Node>>,
 }
 
 /// An object that can't be in force beside another, and is left out.
@@ -87,14 +87,20 @@ impl Taken {
             let rule = Rule::NodePortTaken { port: port.get(), holder };
             Some(Invalid::new(format!("spec.ports[{index}].nodePort"), rule))
         });
-        cluster_ips.chain(node_ports).collect()
+        let health_check_port = service.traffic.health_check_port.and_then(|port| {
+            let holder = self.node_ports.get(&port)?.clone();
+            let rule = Rule::NodePortTaken { port: port.get(), holder };
+            Some(Invalid::new("spec.healthCheckNodePort", rule))
+        });
+        cluster_ips.chain(node_ports).chain(health_check_port).collect()
     }
 
     fn take(&mut self, service: &Service) {
         for address in &service.cluster_ips {
             self.cluster_ips.insert(*address, service.name.clone());
         }
-        for node_port in service.ports.iter().filter_map(|port| port.node_port) {
+        let node_ports = service.ports.iter().filter_map(|port| port.node_port);
+        for node_port in node_ports.chain(service.traffic.health_check_port) {
             // One Service may use the number for each protocol.
             if let Entry::Vacant(free) = self.node_ports.entry(node_port) {
                 free.insert(service.name.clone());

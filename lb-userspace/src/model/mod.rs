@@ -12,6 +12,7 @@ mod invalid;
 mod legacy;
 mod name;
 mod node;
+mod node_port_addresses;
 mod pod;
 mod problem;
 mod service;
@@ -23,6 +24,7 @@ pub use invalid::{Invalid, Refused, Rule};
 pub use legacy::Endpoints;
 pub use name::{Kind, ObjectRef, PodName, ServiceName, SliceName};
 pub use node::Node;
+pub use node_port_addresses::{NoAddresses, NodePortAddresses};
 pub use pod::{ContainerPort, Pod};
 pub use problem::{Position, Problem};
 pub use service::{

@@ -24,6 +24,8 @@ pub struct ServiceObject {
     pub cluster_ips: Vec<IpAddr>,
     /// Its node ports by the names of its ports, or their numbers.
     pub node_ports: BTreeMap<String, u16>,
+    /// `spec.healthCheckNodePort`.
+    pub health_check_node_port: Option<u16>,
     /// `appProtocol` by the names of its ports, or their numbers.
     pub app_protocols: BTreeMap<String, String>,
     /// `status.loadBalancer`.
@@ -73,6 +75,7 @@ impl ServiceObject {
             service_type: service.service_type.to_string(),
             cluster_ips: service.cluster_ips.clone(),
             node_ports: ports.clone().filter_map(node_port).collect(),
+            health_check_node_port: service.traffic.health_check_port.map(crate::model::Port::get),
             app_protocols: ports.filter_map(app_protocol).collect(),
             load_balancer: LoadBalancer { ingress: addresses.map(ingress).collect() },
             pending: pending.cloned(),

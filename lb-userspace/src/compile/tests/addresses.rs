@@ -187,3 +187,35 @@ fn a_cluster_ip_outside_the_range_of_its_family_is_refused_in_the_api_servers_wo
         assert_eq!(problems(&with(ranges)), [""; 0]);
     }
 }
+
+#[test]
+fn node_ports_are_served_on_the_addresses_that_the_operator_wants() {
+    let mut service = service();
+    service.ports = vec![service_port(Some("http"), Protocol::Tcp, Some(30080))];
+    service.cluster_ips.push("fd00::a".parse().unwrap());
+    let (mut model, _) = Model::assemble([Arc::new(service)], []);
+    let served = |model: &Model, wanted: Option<&str>| {
+        let addresses = ["192.0.2.1", "192.0.3.1", "2001:db8::1", "2001:db8::2"];
+        let facts = NodeFacts {
+            node_addresses: ips(&addresses).into_iter().collect(),
+            node_ports_on: wanted.map_or(NodePortAddresses::All, |text| text.parse().unwrap()),
+            primary: ips(&["192.0.2.1", "2001:db8::1"]).into_iter().collect(),
+            name: "node1".to_owned(),
+            ..NodeFacts::default()
+        };
+        let desired = compile(model, &facts);
+        let owned = addresses.iter().all(|ip| desired.addresses.contains_key(&ip.parse().unwrap()));
+        assert!(owned, "they are the node's own all the same");
+        let frontends = desired.services.values().flat_map(|one| one.frontends.keys());
+        let ports = frontends.filter(|one| one.port == 30080);
+        ports.map(|one| one.address.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(served(&model, None), "192.0.2.1 192.0.3.1 2001:db8::1 2001:db8::2");
+    assert_eq!(served(&model, Some("192.0.3.0/24")), "192.0.3.1 2001:db8::1 2001:db8::2");
+    assert_eq!(served(&model, Some("192.0.3.0/24,fd00::/8")), "192.0.3.1");
+    assert_eq!(served(&model, Some("primary")), "192.0.2.1 2001:db8::1");
+    let primary = ips(&["2001:db8::2"]);
+    let node = crate::model::Node { name: "node1".to_owned(), zone: None, leaving: false, primary };
+    model.nodes.insert(node.name.clone(), Arc::new(node));
+    assert_eq!(served(&model, Some("primary")), "2001:db8::2", "as the Node says");
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Node;
 
 /// What may happen to objects.
 #[derive(Clone, Debug)]
@@ -131,7 +132,13 @@ impl Objects {
         let (services, slices) = (self.services.values().cloned(), self.slices.values().cloned());
         let (mut model, _) = Model::assemble(services, slices);
         if self.has_zone {
-            model.zones.insert(self.node.name.clone(), "here".to_owned());
+            let node = Node {
+                name: self.node.name.clone(),
+                zone: Some("here".to_owned()),
+                leaving: false,
+                primary: Vec::new(),
+            };
+            model.nodes.insert(node.name.clone(), Arc::new(node));
         }
         Arc::new(model)
     }

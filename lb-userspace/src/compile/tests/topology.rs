@@ -22,9 +22,13 @@ fn check(case: &Hinted) {
         slice.endpoints.push(one);
     }
     let (mut model, _) = Model::assemble([Arc::new(service())], [Arc::new(slice)]);
-    model.zones.extend(case.zone.map(|zone| ("node1".to_owned(), zone.to_owned())));
-    let node = NodeFacts { name: "node1".to_owned(), ..NodeFacts::default() };
-    let desired = compile(&model, &node);
+    let node = |zone: &str| {
+        let (name, zone) = ("node1".to_owned(), Some(zone.to_owned()));
+        (name.clone(), Arc::new(crate::model::Node { name, zone, leaving: false, primary: vec![] }))
+    };
+    model.nodes.extend(case.zone.map(node));
+    let facts = NodeFacts { name: "node1".to_owned(), ..NodeFacts::default() };
+    let desired = compile(&model, &facts);
     let found = desired.services.values().next().unwrap();
     let slots: Vec<_> = found.all.slots.iter().map(|slot| slot.address.to_string()).collect();
     assert_eq!(slots, case.slots);

@@ -1,5 +1,6 @@
 //! What Services are given, one step after the other, and what is said of those who are refused.
 
+mod health;
 mod properties;
 
 use serde_json::json;

@@ -23,7 +23,7 @@ fn pod(object: serde_json::Value) -> Pod {
 }
 
 fn node(name: &str, zone: &str) -> Node {
-    Node { name: name.to_owned(), zone: Some(zone.to_owned()) }
+    Node { name: name.to_owned(), zone: Some(zone.to_owned()), leaving: false, primary: vec![] }
 }
 
 fn model(service: Service, pods: Vec<Pod>, slices: Vec<EndpointSlice>) -> Model {

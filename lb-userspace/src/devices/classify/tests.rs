@@ -160,6 +160,16 @@ fn node_addresses_are_those_of_all_devices_but_workloads() {
 }
 
 #[test]
+fn the_primary_addresses_are_those_of_the_first_uplink_named_that_has_one() {
+    let mut devices = node();
+    let primary = |devices: &Devices, uplinks: &[&str]| classified(devices, uplinks, None).primary;
+    assert_eq!(primary(&devices, &["eth0"]), ips(&["192.0.2.1", "2001:db8::1"]));
+    assert_eq!(primary(&devices, &["eth1", "eth0"]), ips(&["198.51.100.1", "2001:db8::1"]));
+    devices.links.get_mut(&ETH0).expect("eth0").addresses.clear();
+    assert_eq!(primary(&devices, &["eth0"]), ips(&[]));
+}
+
+#[test]
 fn addresses_that_others_cannot_use_are_neither_node_addresses_nor_sources() {
     let mut devices = node();
     devices.links.retain(|&index, _| index == ETH0);

@@ -112,3 +112,28 @@ fn a_slice_with_a_cluster_ip_in_it_is_refused_and_no_other() {
         ],
     });
 }
+
+#[test]
+fn a_port_for_health_checks_is_nobody_elses_node_port() {
+    let with = |name: &str, cluster_ip: &str, port: u16| {
+        let mut service = Service::clone(&service(name, cluster_ip, 0));
+        service.traffic.health_check_port = Port::new(port);
+        Arc::new(service)
+    };
+    check(Case {
+        services: vec![
+            service("a", "10.96.0.1", 30001),
+            with("b", "10.96.0.2", 30001),
+            with("c", "10.96.0.3", 30003),
+            service("d", "10.96.0.4", 30003),
+        ],
+        slices: vec![],
+        in_force: &["default/a", "default/c"],
+        conflicts: &[
+            "Service default/b: spec.healthCheckNodePort: Invalid value: 30001: provided port is \
+             already allocated, to Service default/a; choose another one",
+            "Service default/d: spec.ports[0].nodePort: Invalid value: 30003: provided port is \
+             already allocated, to Service default/c; choose another one",
+        ],
+    });
+}

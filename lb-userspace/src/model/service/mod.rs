@@ -127,6 +127,11 @@ impl Service {
     pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
         self.cluster_ips.iter().copied().map(Family::of)
     }
+
+    /// Whether it has a port for health checks: a load balancer has to know which nodes have endpoints.
+    pub fn needs_health_check(&self) -> bool {
+        traffic::needs_health_check(self.service_type, self.traffic.external_policy)
+    }
 }
 
 impl Port {

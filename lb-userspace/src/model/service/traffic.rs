@@ -1,12 +1,12 @@
 //! Where a Service is reached beside its cluster IP and node ports, by whom, and which of its endpoints a
 //! client is given: `externalIPs`, `status.loadBalancer`, `loadBalancerSourceRanges`, the traffic policies,
-//! and session affinity.
+//! session affinity, and the port of its health checks.
 
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::ServiceType;
+use super::{Port, ServiceType, number};
 use crate::model::{
     address::{self, IpRange},
     invalid::{Findings, Rule},
@@ -32,6 +32,9 @@ pub struct Traffic {
     pub external_policy: TrafficPolicy,
     /// Seconds for which a client stays with its endpoint.
     pub affinity: Option<u32>,
+    /// Where a load balancer asks whether this node has endpoints. As long as the control plane has not seen
+    /// it: what is written.
+    pub health_check_port: Option<Port>,
 }
 
 /// `internalTrafficPolicy` and `externalTrafficPolicy`.
@@ -51,8 +54,9 @@ pub(super) fn read(
     findings: &mut Findings,
 ) -> Traffic {
     let external_ips = external_ips(spec, findings);
+    let external_policy = external_policy(spec, service_type, findings);
     Traffic {
-        external_policy: external_policy(spec, service_type, findings),
+        external_policy,
         external_ips,
         load_balancer_ips: load_balancer_ips(object, service_type, findings),
         source_ranges: source_ranges(spec, service_type, findings),
@@ -62,6 +66,7 @@ pub(super) fn read(
             findings,
         ),
         affinity: affinity(spec, findings),
+        health_check_port: health_check_port(spec, service_type, external_policy, findings),
     }
 }
 
@@ -169,6 +174,32 @@ fn external_policy(
         return TrafficPolicy::Cluster;
     }
     policy(Some(text), field, findings)
+}
+
+/// The written port, which only Services have that need one ([`super::Service::needs_health_check`]).
+fn health_check_port(
+    spec: &api::ServiceSpec,
+    service_type: ServiceType,
+    external_policy: TrafficPolicy,
+    findings: &mut Findings,
+) -> Option<Port> {
+    let written = spec.health_check_node_port.filter(|written| *written != 0)?;
+    let port = if needs_health_check(service_type, external_policy) {
+        number(written)
+    } else {
+        let must =
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        Err(Rule::invalid_number(written, must))
+    };
+    findings.check("spec.healthCheckNodePort", port)
+}
+
+/// Whether somebody in front of the nodes has to know which of them have endpoints.
+pub(super) fn needs_health_check(
+    service_type: ServiceType,
+    external_policy: TrafficPolicy,
+) -> bool {
+    service_type == ServiceType::LoadBalancer && external_policy == TrafficPolicy::Local
 }
 
 fn affinity(spec: &api::ServiceSpec, findings: &mut Findings) -> Option<u32> {

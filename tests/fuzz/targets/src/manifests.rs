@@ -26,6 +26,7 @@ pub fn check(bytes: &[u8]) {
         node_addresses: addresses,
         name: "node1".to_owned(),
         service_ranges: Vec::new(),
+        ..NodeFacts::default()
     };
     let desired = compile(&snapshot.model, &node);
     for (key, service) in &desired.services {

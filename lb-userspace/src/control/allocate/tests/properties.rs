@@ -12,8 +12,11 @@ enum Step {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let spec = (0_u8..3, proptest::option::of(0_u8..16), proptest::option::of(0_u16..6)).prop_map(
-        |(kind, address, port)| {
+    let port = || proptest::option::of(0_u16..6);
+    let spec = (0_u8..4, proptest::option::of(0_u8..16), port(), port()).prop_map(
+        |(kind, address, port, check)| {
+            let local = kind == 3;
+            let kind = kind.min(2);
             let kind = ["ClusterIP", "NodePort", "LoadBalancer"][usize::from(kind)];
             let mut spec = json!({ "type": kind, "ports": [{ "port": 80 }] });
             if let Some(address) = address {
@@ -21,6 +24,10 @@ fn any_step() -> impl Strategy<Value = Step> {
             }
             if let (Some(port), true) = (port, kind != "ClusterIP") {
                 spec["ports"][0]["nodePort"] = json!(30000 + port);
+            }
+            if local {
+                spec["externalTrafficPolicy"] = json!("Local");
+                spec["healthCheckNodePort"] = json!(check.map(|port| 30000 + port));
             }
             spec
         },
@@ -56,11 +63,13 @@ proptest! {
                 for address in one.cluster_ips.iter().chain(&one.traffic.load_balancer_ips) {
                     prop_assert!(owned.insert(address.to_string()), "{address} twice: {:?}", world.services);
                 }
-                for port in one.ports.iter().filter_map(|port| port.node_port) {
+                let ports = one.ports.iter().filter_map(|port| port.node_port);
+                for port in ports.chain(one.traffic.health_check_port) {
                     prop_assert!(owned.insert(port.to_string()), "{port} twice: {:?}", world.services);
                 }
                 prop_assert_eq!(one.cluster_ips.len(), 1);
                 prop_assert_eq!(one.ports[0].node_port.is_some(), one.wishes.node_ports);
+                prop_assert_eq!(one.traffic.health_check_port.is_some(), one.needs_health_check());
                 if let Some(earlier) = before.get(&one.name) {
                     prop_assert_eq!(&earlier.cluster_ips, &one.cluster_ips);
                 }

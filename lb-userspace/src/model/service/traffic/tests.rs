@@ -111,6 +111,35 @@ fn addresses_of_the_load_balancer_are_captured_unless_it_proxies_by_itself() {
     });
 }
 
+const NO_HEALTH_CHECKS: &[&str] = &[
+    "spec.healthCheckNodePort: Invalid value: 31000: may only be set when `type` is 'LoadBalancer' and \
+     `externalTrafficPolicy` is 'Local'",
+];
+
+#[test]
+fn a_port_for_health_checks_is_one_of_load_balancers_with_a_local_policy() {
+    let written = |policy: &str| {
+        spec(serde_json::json!({ "externalTrafficPolicy": policy, "healthCheckNodePort": 31000 }))
+    };
+    let traffic = check(&written("Local"));
+    assert_eq!(traffic.health_check_port.map(Port::get), Some(31000));
+    check(&Case { wrong: NO_HEALTH_CHECKS, ..written("Cluster") });
+    check(&Case {
+        service_type: ServiceType::NodePort,
+        wrong: NO_HEALTH_CHECKS,
+        ..written("Local")
+    });
+    check(&Case {
+        wrong: &["spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535, \
+                  inclusive"],
+        ..spec(
+            serde_json::json!({ "externalTrafficPolicy": "Local", "healthCheckNodePort": 70000 }),
+        )
+    });
+    let none = serde_json::json!({ "externalTrafficPolicy": "Local", "healthCheckNodePort": 0 });
+    assert_eq!(check(&spec(none)).health_check_port, None, "as good as not written");
+}
+
 #[test]
 fn source_ranges_are_read_with_spaces_and_loose_bits_and_others_refused() {
     let ranges = serde_json::json!([" 10.1.2.3/8 ", "2001:db8::/32", "0.0.0.0/0"]);

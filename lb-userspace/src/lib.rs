@@ -14,3 +14,4 @@ pub mod model;
 mod privileges;
 pub mod source;
 pub mod state;
+mod yaml;

@@ -11,12 +11,12 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use lb_common::verdict::COUNTER_INFO;
 use serde::Serialize;
 
-use super::Instance;
+use super::{Instance, Output, settings::ConfigArgument};
 use crate::{
     dataplane::{
         self, Attached, Pins, Point, Tables,
@@ -35,16 +35,10 @@ pub struct Status {
     output: Output,
 
     #[command(flatten)]
-    instance: Instance,
-}
+    _file: ConfigArgument,
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Output {
-    /// For people
-    #[default]
-    Table,
-    /// For programs
-    Json,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 /// All that is shown.
@@ -166,7 +160,8 @@ impl Report {
     }
 
     fn interfaces(&self) -> Table {
-        let mut table = table(&["INTERFACE", "INDEX", "ROLE", "XDP", "TC INGRESS", "TC EGRESS"]);
+        let mut table =
+            table(&["INTERFACE", "INDEX", "ROLE", "XDP", "TC INGRESS", "TC EGRESS"]);
         let indices: BTreeSet<u32> = self.attached.iter().map(|one| one.ifindex).collect();
         for index in indices {
             let here = || self.attached.iter().filter(move |one| one.ifindex == index);

@@ -11,7 +11,6 @@
 mod directory;
 mod document;
 mod file;
-mod tree;
 mod watch;
 
 use std::{

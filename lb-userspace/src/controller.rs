@@ -6,9 +6,10 @@
 
 mod settings;
 mod source_ports;
+mod told;
 mod xdp;
 
-use std::{collections::BTreeSet, path::PathBuf, process};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use lb_common::tables::{Device, DeviceRole};
@@ -21,13 +22,14 @@ use crate::{
         collect::{self, Jiffies, Timeouts},
         read_back,
     },
-    devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection},
+    devices::{BridgeCalls, Classified, Devices, Selection},
     model::{Conflict, IpRange, NodePortRange, Problem},
     source::Snapshot,
-    state::{ServiceObject, ServiceState, State},
+    state::State,
 };
 use settings::settings;
 use source_ports::SourcePorts;
+use told::interfaces;
 
 /// How many entries of UDP flows the table that evicts nothing may hold: a quarter of it, so that
 /// they never crowd out TCP.
@@ -86,8 +88,8 @@ impl Controller {
         snapshot: Snapshot,
         devices: &Devices,
     ) -> Result<Self> {
-        let interfaces = devices::classify(devices, &options.selection)?;
-        devices::check_kernel(&interfaces)?;
+        let mut notes = BTreeSet::new();
+        let interfaces = interfaces(devices, &options.selection, &mut notes)?;
         pins.lock()?;
         let takes_over = pins.hold_maps();
         let (programs, tables, writer, clock) = match Self::load(&options, &pins) {
@@ -110,7 +112,7 @@ impl Controller {
             clock,
             snapshot,
             interfaces,
-            notes: BTreeSet::new(),
+            notes,
             conflicts: Vec::new(),
             source_ports: SourcePorts::default(),
         };
@@ -120,6 +122,7 @@ impl Controller {
             }
             return Err(error);
         }
+        told::tell_uplinks(&Classified::default(), &controller.interfaces);
         tracing::info!(takes_over, "up");
         Ok(controller)
     }
@@ -162,8 +165,11 @@ impl Controller {
 
     /// Interfaces or addresses came, went or changed.
     pub fn set_devices(&mut self, devices: &Devices) {
-        match devices::classify(devices, &self.options.selection) {
-            Ok(interfaces) => self.interfaces = interfaces,
+        match interfaces(devices, &self.options.selection, &mut self.notes) {
+            Ok(interfaces) => {
+                told::tell_uplinks(&self.interfaces, &interfaces);
+                self.interfaces = interfaces;
+            }
             Err(error) => {
                 tracing::warn!(%error, "interfaces stay as they were");
                 return;
@@ -277,7 +283,10 @@ impl Controller {
             };
             wanted.push((*index, device));
         }
-        for (index, bridge) in &self.interfaces.bridges {
+        let bridges = self.interfaces.bridges.iter();
+        for (index, bridge) in
+            bridges.filter(|(index, _)| !self.interfaces.uplinks.contains_key(index))
+        {
             wanted.push((*index, Device { role, mtu: mtu(bridge.mtu), ..Device::default() }));
         }
         let gone: Vec<u32> = self
@@ -343,52 +352,6 @@ impl Controller {
             .context("can't detach from interfaces that are gone")?;
         // Whether XDP can send is known only now.
         self.write_devices()
-    }
-
-    fn warn_of_settings(&self) {
-        for uplink in self.interfaces.uplinks.values() {
-            let forwarding = match Forwarding::read(&uplink.name) {
-                Ok(forwarding) => forwarding,
-                Err(error) => {
-                    tracing::warn!(%error, "can't tell whether packets are forwarded");
-                    continue;
-                }
-            };
-            for (family, forwards) in [("ipv4", forwarding.v4), ("ipv6", forwarding.v6)] {
-                if forwards == Some(false) {
-                    tracing::warn!(
-                        setting = format!("net.{family}.conf.{}.forwarding", uplink.name),
-                        "is 0: node ports will not reach endpoints on other nodes; set it to 1"
-                    );
-                }
-            }
-        }
-    }
-
-    fn tell(&self) -> Result<()> {
-        let services = self.writer.services().map(|(key, id)| ServiceState {
-            id,
-            service: key.service.to_string(),
-            port: key.port.clone(),
-            protocol: key.protocol.to_string(),
-            family: key.family.to_string(),
-        });
-        let state = State {
-            pid: process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            attached: self.hookup.attached().cloned().collect(),
-            notes: self.notes.iter().cloned().collect(),
-            services: services.collect(),
-            objects: ServiceObject::all(&self.snapshot),
-            problems: self
-                .snapshot
-                .problems
-                .iter()
-                .chain(&self.conflicts)
-                .map(Problem::to_string)
-                .collect(),
-        };
-        Ok(state.write(&self.options.state_file)?)
     }
 }
 

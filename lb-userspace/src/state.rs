@@ -26,6 +26,9 @@ pub struct State {
     pub version: String,
     /// What is attached where.
     pub attached: Vec<Attached>,
+    /// Uplinks, and why each is one.
+    #[serde(default)]
+    pub uplinks: Vec<UplinkState>,
     /// What is not as one might expect, such as an uplink without XDP.
     pub notes: Vec<String>,
     /// Services by their number.
@@ -35,6 +38,18 @@ pub struct State {
     pub objects: Vec<ServiceObject>,
     /// What is wrong with the manifests.
     pub problems: Vec<String>,
+}
+
+/// An uplink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UplinkState {
+    /// Its name.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// Named, or by which route or address it was detected.
+    pub why: String,
 }
 
 /// A service: one port of a Service in one family.

@@ -36,6 +36,7 @@ pub struct Settings {
 
     /// Interface towards other machines; may be given several times. Ethernet, or a tunnel of plain IP packets
     /// (wireguard, tun, ipip, sit, gre with a remote address; all but the first two need Linux 5.14)
+    /// [default: those of default routes, and those with an address of the node towards other machines]
     #[arg(long = "uplink", value_name = "IF")]
     pub uplinks: Vec<String>,
 

@@ -23,7 +23,7 @@ use crate::{
         census::{Census, Headroom},
         read_back,
     },
-    state::{ServiceObject, ServiceState, State},
+    state::{ServiceObject, ServiceState, State, UplinkState},
 };
 use services::ServiceReport;
 
@@ -50,6 +50,8 @@ struct Report {
     pid: Option<u32>,
     version: Option<String>,
     attached: Vec<Attached>,
+    /// Why each uplink is one.
+    uplinks: Vec<UplinkState>,
     notes: Vec<String>,
     problems: Vec<String>,
     services: Vec<ServiceReport>,
@@ -117,6 +119,7 @@ impl Report {
             pid: running.then_some(state.pid),
             version: running.then_some(state.version),
             attached: state.attached,
+            uplinks: state.uplinks,
             notes: state.notes,
             problems: state.problems,
             services,
@@ -161,7 +164,7 @@ impl Report {
 
     fn interfaces(&self) -> Table {
         let mut table =
-            table(&["INTERFACE", "INDEX", "ROLE", "XDP", "TC INGRESS", "TC EGRESS"]);
+            table(&["INTERFACE", "INDEX", "ROLE", "XDP", "TC INGRESS", "TC EGRESS", "WHY"]);
         let indices: BTreeSet<u32> = self.attached.iter().map(|one| one.ifindex).collect();
         for index in indices {
             let here = || self.attached.iter().filter(move |one| one.ifindex == index);
@@ -172,6 +175,7 @@ impl Report {
             };
             let is_uplink =
                 here().any(|one| !matches!(one.point, Point::WorkloadIn | Point::WorkloadOut));
+            let why = self.uplinks.iter().find(|uplink| uplink.ifindex == index);
             table.add_row(vec![
                 here().next().map_or(String::new(), |one| one.interface.clone()),
                 index.to_string(),
@@ -179,6 +183,7 @@ impl Report {
                 mode([Point::UplinkXdp, Point::UplinkXdp]),
                 mode([Point::UplinkIn, Point::WorkloadIn]),
                 mode([Point::UplinkOut, Point::WorkloadOut]),
+                why.map_or(String::new(), |uplink| uplink.why.clone()),
             ]);
         }
         table

@@ -10,6 +10,7 @@ pub mod control;
 pub mod controller;
 pub mod dataplane;
 pub mod devices;
+mod doubts;
 pub mod model;
 mod privileges;
 pub mod source;

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     match cli.execute() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => failed(&error),
     }
 }

@@ -1,12 +1,13 @@
 //! The verbs of `lb`, one a file: arguments typed at the edge, work done elsewhere.
 
+mod check;
 mod config;
 mod events;
 mod run;
 mod settings;
 mod status;
 
-use std::{env, ffi::OsString, path::PathBuf};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
@@ -27,6 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::Run>),
+    Check(check::Check),
     Config(Box<config::Config>),
     Status(status::Status),
     Events(events::Events),
@@ -133,13 +135,15 @@ impl Cli {
     }
 
     /// Carries the command out.
-    pub fn execute(self) -> anyhow::Result<()> {
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Run(run) => run.execute(),
-            Command::Config(config) => config.execute(),
-            Command::Status(status) => status.execute(),
-            Command::Events(events) => events.execute(),
+            Command::Run(run) => run.execute()?,
+            Command::Check(check) => return check.execute(),
+            Command::Config(config) => config.execute()?,
+            Command::Status(status) => status.execute()?,
+            Command::Events(events) => events.execute()?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 
     #[cfg(test)]

@@ -16,6 +16,7 @@ use lb_common::tables::{Device, DeviceRole};
 
 use crate::{
     compile::{self, NodeFacts},
+    control::Pool,
     dataplane::{
         Clock, Hookup, Pins, Point, Programs, Sizes, Tables, TcMode, Writer, XdpMode,
         census::Census,
@@ -52,6 +53,8 @@ pub struct Options {
     pub service_ranges: Vec<IpRange>,
     /// The range of node ports, which no source port is of.
     pub node_ports: NodePortRange,
+    /// The pools of load balancers' addresses; only told.
+    pub pools: Vec<Pool>,
     /// How long silent flows live.
     pub timeouts: Timeouts,
     /// Of how many packets that there is something to tell of one is told; 0: of none.

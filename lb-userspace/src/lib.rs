@@ -12,6 +12,7 @@ pub mod dataplane;
 pub mod devices;
 mod doubts;
 pub mod model;
+mod plan;
 mod privileges;
 pub mod source;
 pub mod state;

@@ -6,7 +6,9 @@
 mod objects;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -31,6 +33,9 @@ pub struct State {
     pub uplinks: Vec<UplinkState>,
     /// What is not as one might expect, such as an uplink without XDP.
     pub notes: Vec<String>,
+    /// What it was started with.
+    #[serde(default)]
+    pub settings: SettingsState,
     /// Services by their number.
     pub services: Vec<ServiceState>,
     /// Services as objects.
@@ -38,6 +43,22 @@ pub struct State {
     pub objects: Vec<ServiceObject>,
     /// What is wrong with the manifests.
     pub problems: Vec<String>,
+}
+
+/// What an instance makes tables of, beside manifests; as one writes it on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingsState {
+    /// The node's name.
+    pub node_name: String,
+    /// Where node ports are served, as it is now.
+    pub node_addresses: BTreeSet<IpAddr>,
+    /// Ranges of cluster IPs.
+    pub service_cidrs: Vec<String>,
+    /// The range of node ports.
+    pub node_port_range: String,
+    /// Pools of load balancers' addresses.
+    pub lb_pools: Vec<String>,
 }
 
 /// An uplink.

@@ -1,12 +1,12 @@
-//! What an operator does beside writing manifests: leaves the uplinks to be found, and writes a configuration
-//! file. Needs root.
+//! What an operator does beside writing manifests: leaves the uplinks to be found, writes a configuration file, and
+//! looks at what new manifests would change. Needs root.
 
 mod common;
 
-use std::fs;
+use std::{fs, process::Command};
 
-use anyhow::{Result, ensure};
-use common::{BACKENDS, SOON, binary};
+use anyhow::{Context as _, Result, ensure};
+use common::{BACKENDS, Bed, SOON, binary};
 use lb_tests::{
     echo::{self, node_port},
     lab::{
@@ -130,5 +130,127 @@ fn a_configuration_file_is_enough() -> Result<()> {
     let xdp = attached.filter(|one| one["point"] == "uplink-xdp").count();
     assert_eq!(xdp, 0, "{status:#}");
     request(cluster.outside(), Protocol::Udp, node_port(Family::V4), SOON)?;
+    Ok(())
+}
+
+/// A Service that leaves everything open.
+const EXTRA: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: extra}
+spec:
+  type: NodePort
+  ports: [{name: http, port: 80}]
+";
+
+/// What `lb plan` says of manifests, and that it touches nothing.
+fn plan(lb: &LoadBalancer, manifests: &Manifests) -> Result<Value> {
+    let files =
+        [format!("/run/lb/{}.json", lb.instance()), format!("/var/lib/lb/{}.redb", lb.instance())];
+    let read = || files.iter().map(fs::read).collect::<Result<Vec<_>, _>>();
+    let (before, tables) = (read()?, lb.status()?["services"].clone());
+    let mut command = Command::new(binary());
+    command.arg("plan").arg(manifests.path()).args(["-o", "json", "--instance", lb.instance()]);
+    let output = command.output()?;
+    ensure!(output.status.success(), "{output:?}");
+    ensure!(read()? == before, "the state was written");
+    assert_eq!(lb.status()?["services"], tables);
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+#[test]
+fn a_plan_says_what_then_happens_and_changes_nothing_itself() -> Result<()> {
+    let ranges = ["--service-cidr", "10.96.0.0/16", "--service-cidr", "fd00:96::/112"];
+    let bed = Bed::start(Cluster::start()?, &BACKENDS, &ranges)?;
+    let nothing = plan(&bed.lb, &bed.manifests)?;
+    assert_eq!(nothing["services"], serde_json::json!([]), "{nothing:#}");
+    assert_eq!(nothing["unchanged"], 4, "two protocols, two families");
+    assert_eq!(nothing["given"], serde_json::json!([]));
+
+    let then = Manifests::new()?;
+    then.write_service(&bed.service, &echo::endpoints(&BACKENDS[..2]))?;
+    then.write("extra.yaml", EXTRA)?;
+    let planned = plan(&bed.lb, &then)?;
+    let services = planned["services"].as_array().context("services")?;
+    let of =
+        |change: &str| services.iter().filter(|one| one["change"] == change).collect::<Vec<_>>();
+    let (changed, added) = (of("changed"), of("added"));
+    assert_eq!((changed.len(), added.len(), services.len()), (4, 1, 5), "{planned:#}");
+    for one in changed {
+        let gone = one["endpoints"]["removed"].as_array().map(Vec::len);
+        assert_eq!(
+            (gone, &one["endpoints"]["added"]),
+            (Some(1), &serde_json::json!([])),
+            "{one:#}"
+        );
+        assert_eq!(one["frontends"]["removed"], serde_json::json!([]), "{one:#}");
+    }
+    let given = &planned["given"][0];
+    assert_eq!(given["service"], "default/extra");
+    assert_eq!(given["clusterIPs"].as_array().map(Vec::len), Some(1), "{planned:#}");
+    let frontends = added[0]["frontends"]["added"].to_string();
+    let node_port = given["nodePorts"]["http"].as_u64().context("a node port")?;
+    ensure!(frontends.contains(&format!(":{node_port}/TCP")), "{frontends}");
+
+    // What was planned is what comes of it.
+    bed.manifests.write("extra.yaml", EXTRA)?;
+    bed.manifests.write_endpoints(&bed.service, &echo::endpoints(&BACKENDS[..2]))?;
+    let status = bed.lb.wait_for("the other Service and fewer endpoints", |status| {
+        let services = status["services"].as_array().into_iter().flatten();
+        let endpoints =
+            services.map(|one| one["backends"].as_array().map_or(0, Vec::len)).sum::<usize>();
+        let objects = status["objects"].as_array().map(Vec::len);
+        objects == Some(2) && endpoints == 2 * 4
+    })?;
+    let objects = status["objects"].as_array().into_iter().flatten();
+    let extra = objects.clone().find(|one| one["service"] == "default/extra").context("extra")?;
+    assert_eq!(
+        (&extra["clusterIPs"], &extra["nodePorts"]),
+        (&given["clusterIPs"], &given["nodePorts"])
+    );
+    let nothing = plan(&bed.lb, &then)?;
+    assert_eq!(nothing["services"], serde_json::json!([]), "{nothing:#}");
+    assert_eq!(nothing["unchanged"], 5);
+
+    then.remove("extra.yaml")?;
+    let removed = plan(&bed.lb, &then)?;
+    assert_eq!(removed["services"].as_array().map(Vec::len), Some(1), "{removed:#}");
+    assert_eq!(removed["services"][0]["change"], "removed");
+    Ok(())
+}
+
+#[test]
+fn a_plan_knows_policies_affinity_and_source_ranges_as_they_are_in_force() -> Result<()> {
+    let bed = Bed::start(Cluster::start()?, &BACKENDS, &["--node-name", "node1"])?;
+    let service = |spec: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: rules}}\nspec:\n  type: LoadBalancer\n  clusterIP: \
+             10.99.0.7\n  ports: [{{port: 80, nodePort: 30777}}]\n{spec}status: {{loadBalancer: {{ingress: [{{ip: \
+             203.0.113.7}}]}}}}\n---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: \
+             rules-1, labels: {{kubernetes.io/service-name: rules}}}}\naddressType: IPv4\nports: [{{port: \
+             8080}}]\nendpoints: [{{addresses: [10.244.1.1], nodeName: node1}}, {{addresses: [10.244.2.1]}}]\n"
+        )
+    };
+    let strict = "  externalTrafficPolicy: Local\n  sessionAffinity: ClientIP\n  loadBalancerSourceRanges: \
+                  [10.0.0.0/8]\n";
+    bed.manifests.write("rules.yaml", &service(strict))?;
+    bed.lb.wait_for("the Service", |status| {
+        status["objects"].as_array().is_some_and(|objects| objects.len() == 2)
+    })?;
+    let nothing = plan(&bed.lb, &bed.manifests)?;
+    assert_eq!(nothing["services"], serde_json::json!([]), "{nothing:#}");
+
+    let then = Manifests::new()?;
+    then.write_service(&bed.service, &echo::endpoints(&BACKENDS))?;
+    then.write("rules.yaml", &service(""))?;
+    let planned = plan(&bed.lb, &then)?;
+    assert_eq!(planned["services"].as_array().map(Vec::len), Some(1), "{planned:#}");
+    let one = &planned["services"][0];
+    assert_eq!(one["external"]["added"], serde_json::json!(["10.244.2.1:8080"]), "{one:#}");
+    assert_eq!(one["sourceRanges"]["removed"], serde_json::json!(["10.0.0.0/8"]));
+    assert_eq!(
+        one["rules"],
+        serde_json::json!([{ "rule": "affinity", "before": "10800 s", "after": "none" }])
+    );
     Ok(())
 }

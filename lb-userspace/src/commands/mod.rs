@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod events;
+mod plan;
 mod run;
 mod settings;
 mod status;
@@ -29,6 +30,7 @@ pub struct Cli {
 enum Command {
     Run(Box<run::Run>),
     Check(check::Check),
+    Plan(plan::Plan),
     Config(Box<config::Config>),
     Status(status::Status),
     Events(events::Events),
@@ -139,6 +141,7 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.execute()?,
             Command::Check(check) => return check.execute(),
+            Command::Plan(plan) => plan.execute()?,
             Command::Config(config) => config.execute()?,
             Command::Status(status) => status.execute()?,
             Command::Events(events) => events.execute()?,

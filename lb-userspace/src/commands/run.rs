@@ -67,6 +67,7 @@ impl Run {
             node_name,
             service_ranges: cluster.service_ranges.clone(),
             node_ports: cluster.node_port_range,
+            pools: cluster.pools.clone(),
             timeouts: self.settings.timeouts.timeouts(),
             sample_events: self.settings.sample_events,
             sizes: self.settings.sizes.sizes(),

@@ -8,7 +8,7 @@ use super::Controller;
 use crate::{
     devices::{self, Classified, DeviceError, Devices, Forwarding, Selection},
     model::Problem,
-    state::{ServiceObject, ServiceState, State, UplinkState},
+    state::{ServiceObject, ServiceState, SettingsState, State, UplinkState},
 };
 
 const NO_UPLINK: &str = "there is no uplink: no default route, and no address of the node on an interface towards \
@@ -92,6 +92,7 @@ impl Controller {
             attached: self.hookup.attached().cloned().collect(),
             notes: self.notes.iter().cloned().chain(nothing).collect(),
             uplinks: uplinks.collect(),
+            settings: self.settings_told(),
             services: services.collect(),
             objects: ServiceObject::all(&self.snapshot),
             problems: self
@@ -103,5 +104,15 @@ impl Controller {
                 .collect(),
         };
         Ok(state.write(&self.options.state_file)?)
+    }
+
+    fn settings_told(&self) -> SettingsState {
+        SettingsState {
+            node_name: self.options.node_name.clone(),
+            node_addresses: self.interfaces.node_addresses.clone(),
+            service_cidrs: self.options.service_ranges.iter().map(ToString::to_string).collect(),
+            node_port_range: self.options.node_ports.to_string(),
+            lb_pools: self.options.pools.iter().map(ToString::to_string).collect(),
+        }
     }
 }

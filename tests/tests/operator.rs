@@ -250,7 +250,7 @@ fn a_plan_knows_policies_affinity_and_source_ranges_as_they_are_in_force() -> Re
     assert_eq!(one["sourceRanges"]["removed"], serde_json::json!(["10.0.0.0/8"]));
     assert_eq!(
         one["rules"],
-        serde_json::json!([{ "rule": "affinity", "before": "10800 s", "after": "none" }])
+        serde_json::json!([{ "what": "affinity", "before": "10800 s", "after": "none" }])
     );
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `lb check`: whether `lb run` would take the manifests, and what in them is hardly meant. Changes nothing, needs
 //! no root, and asks no instance.
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -130,14 +130,16 @@ impl Report {
             format!("{number} {word}{s}")
         };
         let objects = |kind: &str| self.objects.get(kind).copied().unwrap_or_default();
-        text.push_str(&format!(
-            "{}, {}, {}: {}, {}\n",
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            text,
+            "{}, {}, {}: {}, {}",
             count(objects("services"), "Service"),
             count(objects("endpointSlices"), "EndpointSlice"),
             count(objects("pods"), "Pod"),
             count(self.problems.len(), "problem"),
             count(self.warnings.len(), "warning"),
-        ));
+        );
         text
     }
 }

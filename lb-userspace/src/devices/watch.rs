@@ -84,11 +84,12 @@ impl DeviceWatch {
     pub async fn changed(&mut self) -> Change {
         loop {
             // Before reading on: news that never end must not keep what is due.
-            if self.defaults_moved && self.burst.is_some_and(|burst| burst.due() <= Instant::now())
-            {
+            let now = Instant::now();
+            if self.defaults_moved && self.burst.is_some_and(|burst| burst.due() <= now) {
                 self.read_defaults().await;
+                continue;
             }
-            if let Some(change) = self.take_due(Instant::now()) {
+            if let Some(change) = self.take_due(now) {
                 return change;
             }
             let Some(socket) = &mut self.socket else {

@@ -93,7 +93,7 @@ pub struct Delta {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rule {
     /// Which one.
-    pub rule: &'static str,
+    pub what: &'static str,
     /// How it is.
     pub before: String,
     /// How it would be.
@@ -180,7 +180,7 @@ fn rules(before: &Served, after: &Served) -> Vec<Rule> {
         ("external clients", clients(&before.external), clients(&after.external)),
     ];
     let differ = all.into_iter().filter(|(_, before, after)| before != after);
-    differ.map(|(rule, before, after)| Rule { rule, before, after }).collect()
+    differ.map(|(what, before, after)| Rule { what, before, after }).collect()
 }
 
 /// What is different, service by service; those that stay as they are are left out.

@@ -101,7 +101,7 @@ fn rules_are_told_as_they_are_and_would_be() {
     let rules: Vec<String> = found
         .rules
         .iter()
-        .map(|one| format!("{}: {} → {}", one.rule, one.before, one.after))
+        .map(|one| format!("{}: {} → {}", one.what, one.before, one.after))
         .collect();
     assert_eq!(rules, ["affinity: none → 60 s", "external clients: answered → dropped"]);
     assert_eq!(found.internal.removed, ["10.1.0.2:8080"]);

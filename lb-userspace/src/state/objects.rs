@@ -175,7 +175,9 @@ spec: {type: ExternalName, externalName: example.com}
         let strip = |ledger: &Ledger| {
             // What stands under the number, too, in case that is the port's name.
             let mut ledger = ledger.clone();
-            ledger.values_mut().for_each(|one| one.node_ports.retain(|name, _| name != "80"));
+            for one in ledger.values_mut() {
+                one.node_ports.retain(|name, _| name != "80");
+            }
             ledger
         };
         let known = told.iter().filter_map(ServiceObject::record).collect();

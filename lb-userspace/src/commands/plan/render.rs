@@ -56,7 +56,7 @@ fn service(text: &mut String, one: &Difference) {
         }
     }
     for rule in &one.rules {
-        let _ = writeln!(text, "    ~ {}: {} → {}", rule.rule, rule.before, rule.after);
+        let _ = writeln!(text, "    ~ {}: {} → {}", rule.what, rule.before, rule.after);
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
             internal: endpoints,
             external: Delta { added: Vec::new(), removed: texts(&["10.1.0.1:80"]) },
             source_ranges: Delta::default(),
-            rules: vec![Rule { rule: "affinity", before: "none".into(), after: "60 s".into() }],
+            rules: vec![Rule { what: "affinity", before: "none".into(), after: "60 s".into() }],
         };
         let given = Given {
             service: "default/web".to_owned(),

@@ -8,7 +8,7 @@ mod checks;
 mod facts;
 mod settings;
 mod source_ports;
-mod tell;
+mod told;
 mod xdp;
 
 use std::{collections::BTreeSet, mem, path::PathBuf};
@@ -18,13 +18,14 @@ use lb_common::tables::{Device, DeviceRole};
 
 use crate::{
     compile::Compiler,
+    control::Pool,
     dataplane::{
         Clock, Hookup, Pins, Point, Programs, Sizes, Tables, TcMode, Writer, XdpMode,
         census::Census,
         collect::{self, Jiffies, Timeouts},
         read_back,
     },
-    devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection},
+    devices::{BridgeCalls, Classified, Devices, Selection},
     health::{self, Health},
     model::{Conflict, IpRange, NodePortAddresses, NodePortRange, Problem},
     source::Snapshot,
@@ -32,6 +33,7 @@ use crate::{
 };
 use settings::settings;
 use source_ports::SourcePorts;
+use told::interfaces;
 
 /// How many entries of UDP flows the table that evicts nothing may hold: a quarter of it, so that
 /// they never crowd out TCP.
@@ -56,6 +58,8 @@ pub struct Options {
     pub node_ports: NodePortRange,
     /// On which of the node's addresses node ports are served.
     pub node_ports_on: NodePortAddresses,
+    /// The pools of load balancers' addresses; only told.
+    pub pools: Vec<Pool>,
     /// How long silent flows live.
     pub timeouts: Timeouts,
     /// Of how many packets that there is something to tell of one is told; 0: of none.
@@ -96,8 +100,8 @@ impl Controller {
         snapshot: Snapshot,
         devices: &Devices,
     ) -> Result<Self> {
-        let interfaces = devices::classify(devices, &options.selection)?;
-        devices::check_kernel(&interfaces)?;
+        let mut notes = BTreeSet::new();
+        let interfaces = interfaces(devices, &options.selection, &mut notes)?;
         let health = Health::start(options.health)
             .context("no thread for health checks could be started")?;
         pins.lock()?;
@@ -123,7 +127,7 @@ impl Controller {
             clock,
             snapshot,
             interfaces,
-            notes: BTreeSet::new(),
+            notes,
             conflicts: Vec::new(),
             source_ports: SourcePorts::default(),
             health,
@@ -134,6 +138,7 @@ impl Controller {
             }
             return Err(error);
         }
+        told::tell_uplinks(&Classified::default(), &controller.interfaces);
         tracing::info!(takes_over, "up");
         Ok(controller)
     }
@@ -177,8 +182,11 @@ impl Controller {
 
     /// Interfaces or addresses came, went or changed.
     pub fn set_devices(&mut self, devices: &Devices) {
-        match devices::classify(devices, &self.options.selection) {
-            Ok(interfaces) => self.interfaces = interfaces,
+        match interfaces(devices, &self.options.selection, &mut self.notes) {
+            Ok(interfaces) => {
+                told::tell_uplinks(&self.interfaces, &interfaces);
+                self.interfaces = interfaces;
+            }
             Err(error) => {
                 tracing::warn!(%error, "interfaces stay as they were");
                 return;
@@ -297,7 +305,10 @@ impl Controller {
             };
             wanted.push((*index, device));
         }
-        for (index, bridge) in &self.interfaces.bridges {
+        let bridges = self.interfaces.bridges.iter();
+        for (index, bridge) in
+            bridges.filter(|(index, _)| !self.interfaces.uplinks.contains_key(index))
+        {
             wanted.push((*index, Device { role, mtu: mtu(bridge.mtu), ..Device::default() }));
         }
         let gone: Vec<u32> = self
@@ -363,26 +374,6 @@ impl Controller {
             .context("can't detach from interfaces that are gone")?;
         // Whether XDP can send is known only now.
         self.write_devices()
-    }
-
-    fn warn_of_settings(&self) {
-        for uplink in self.interfaces.uplinks.values() {
-            let forwarding = match Forwarding::read(&uplink.name) {
-                Ok(forwarding) => forwarding,
-                Err(error) => {
-                    tracing::warn!(%error, "can't tell whether packets are forwarded");
-                    continue;
-                }
-            };
-            for (family, forwards) in [("ipv4", forwarding.v4), ("ipv6", forwarding.v6)] {
-                if forwards == Some(false) {
-                    tracing::warn!(
-                        setting = format!("net.{family}.conf.{}.forwarding", uplink.name),
-                        "is 0: node ports will not reach endpoints on other nodes; set it to 1"
-                    );
-                }
-            }
-        }
     }
 }
 

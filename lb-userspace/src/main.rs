@@ -5,12 +5,15 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser as _;
-use lb_userspace::commands::Cli;
+use lb_userspace::commands::{Cli, ReadError};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
+        Err(ReadError::Usage(error)) => error.exit(),
+        Err(ReadError::File(error)) => return failed(&error.into()),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::builder()
@@ -22,10 +25,12 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     match cli.execute() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("lb: {error:#}");
-            ExitCode::FAILURE
-        }
+        Ok(code) => code,
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("lb: {error:#}");
+    ExitCode::FAILURE
 }

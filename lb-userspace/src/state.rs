@@ -6,7 +6,9 @@
 mod objects;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -29,8 +31,14 @@ pub struct State {
     /// Who answers health checks.
     #[serde(default)]
     pub health: Vec<Told>,
+    /// Uplinks, and why each is one.
+    #[serde(default)]
+    pub uplinks: Vec<UplinkState>,
     /// What is not as one might expect, such as an uplink without XDP.
     pub notes: Vec<String>,
+    /// What it was started with.
+    #[serde(default)]
+    pub settings: SettingsState,
     /// Services by their number.
     pub services: Vec<ServiceState>,
     /// Services as objects.
@@ -38,6 +46,38 @@ pub struct State {
     pub objects: Vec<ServiceObject>,
     /// What is wrong with the manifests.
     pub problems: Vec<String>,
+}
+
+/// What an instance makes tables of, beside manifests; as one writes it on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingsState {
+    /// The node's name.
+    pub node_name: String,
+    /// Its addresses, as they are now.
+    pub node_addresses: BTreeSet<IpAddr>,
+    /// Which of them are primary, unless its Node says so.
+    pub primary_addresses: BTreeSet<IpAddr>,
+    /// On which of them node ports are served.
+    pub nodeport_addresses: String,
+    /// Ranges of cluster IPs.
+    pub service_cidrs: Vec<String>,
+    /// The range of node ports.
+    pub node_port_range: String,
+    /// Pools of load balancers' addresses.
+    pub lb_pools: Vec<String>,
+}
+
+/// An uplink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UplinkState {
+    /// Its name.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// Named, or by which route or address it was detected.
+    pub why: String,
 }
 
 /// A service: one port of a Service in one family.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Instance;
+use super::{Instance, settings::ConfigArgument};
 use crate::dataplane::{Events as Ring, Pins, Tables};
 use line::Names;
 
@@ -32,6 +32,9 @@ pub struct Events {
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+
+    #[command(flatten)]
+    _file: ConfigArgument,
 
     #[command(flatten)]
     instance: Instance,

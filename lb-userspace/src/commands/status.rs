@@ -13,12 +13,12 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use lb_common::verdict::COUNTER_INFO;
 use serde::Serialize;
 
-use super::Instance;
+use super::{Instance, Output, settings::ConfigArgument};
 use crate::{
     dataplane::{
         self, Attached, Pins, Point, Tables,
@@ -27,7 +27,7 @@ use crate::{
     },
     health::Told,
     sockets::Listening,
-    state::{ServiceObject, ServiceState, State},
+    state::{ServiceObject, ServiceState, State, UplinkState},
 };
 use services::ServiceReport;
 
@@ -39,16 +39,10 @@ pub struct Status {
     output: Output,
 
     #[command(flatten)]
-    instance: Instance,
-}
+    _file: ConfigArgument,
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Output {
-    /// For people
-    #[default]
-    Table,
-    /// For programs
-    Json,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 /// All that is shown.
@@ -64,6 +58,8 @@ struct Report {
     health: Vec<Told>,
     /// Who listens on a node port that is served.
     listeners: Vec<Listening>,
+    /// Why each uplink is one.
+    uplinks: Vec<UplinkState>,
     notes: Vec<String>,
     problems: Vec<String>,
     services: Vec<ServiceReport>,
@@ -140,6 +136,7 @@ impl Report {
             attached: state.attached,
             health: state.health,
             listeners,
+            uplinks: state.uplinks,
             notes: state.notes,
             problems: state.problems,
             services,
@@ -189,7 +186,8 @@ impl Report {
     }
 
     fn interfaces(&self) -> Table {
-        let mut table = table(&["INTERFACE", "INDEX", "ROLE", "XDP", "TC INGRESS", "TC EGRESS"]);
+        let mut table =
+            table(&["INTERFACE", "INDEX", "ROLE", "XDP", "TC INGRESS", "TC EGRESS", "WHY"]);
         let indices: BTreeSet<u32> = self.attached.iter().map(|one| one.ifindex).collect();
         for index in indices {
             let here = || self.attached.iter().filter(move |one| one.ifindex == index);
@@ -200,6 +198,7 @@ impl Report {
             };
             let is_uplink =
                 here().any(|one| !matches!(one.point, Point::WorkloadIn | Point::WorkloadOut));
+            let why = self.uplinks.iter().find(|uplink| uplink.ifindex == index);
             table.add_row(vec![
                 here().next().map_or(String::new(), |one| one.interface.clone()),
                 index.to_string(),
@@ -207,6 +206,7 @@ impl Report {
                 mode([Point::UplinkXdp, Point::UplinkXdp]),
                 mode([Point::UplinkIn, Point::WorkloadIn]),
                 mode([Point::UplinkOut, Point::WorkloadOut]),
+                why.map_or(String::new(), |uplink| uplink.why.clone()),
             ]);
         }
         table

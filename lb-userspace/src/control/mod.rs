@@ -17,7 +17,8 @@ use std::{
 };
 
 use allocate::{Before, Services};
-use ledger::{Changes, Ledger};
+use ledger::Changes;
+pub use ledger::{Ledger, Record};
 pub use pools::{NoPool, Pool};
 use store::Store;
 pub use store::StoreError;
@@ -113,10 +114,20 @@ impl ControlPlane {
         Self { config, ..Self::default() }
     }
 
+    /// One that knows what Services were given by another one, and is not remembered itself.
+    pub fn knowing(config: Config, ledger: Ledger) -> Self {
+        Self { config, ledger, ..Self::default() }
+    }
+
     /// One that keeps what Services were given in a file.
     pub fn open(config: Config, file: &Path) -> Result<Self, StoreError> {
         let (store, ledger) = Store::open(file)?;
         Ok(Self { config, store: Some(store), ledger, ..Self::default() })
+    }
+
+    /// What Services have.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Takes all objects that there are now. What Services are given is written down before anything of it

@@ -1,6 +1,6 @@
 //! Pools of addresses for load balancers: which one a Service's address comes from.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use crate::model::{BalancerWish, Family, IpRange, NoRange};
 
@@ -41,6 +41,16 @@ impl FromStr for Pool {
     }
 }
 
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.internal { "internal" } else { "public" };
+        match &self.class {
+            Some(class) => write!(f, "{class},{kind}={}", self.range),
+            None => write!(f, "{kind}={}", self.range),
+        }
+    }
+}
+
 /// The pools for a Service in a family; `None`: its class is somebody else's.
 pub fn fitting<'a>(
     pools: &'a [Pool],
@@ -76,6 +86,9 @@ mod tests {
         let class = Some("example.com/a".to_owned());
         assert_eq!(pool("example.com/a=10.20.0.0/24"), (class.clone(), false, range()));
         assert_eq!(pool("example.com/a,internal=10.20.0.0/24"), (class, true, range()));
+        for text in ["internal=10.20.0.0/24", "example.com/a,public=10.20.0.0/24"] {
+            assert_eq!(text.parse::<Pool>().unwrap().to_string(), text);
+        }
         for bad in ["", "10.20.0.0", "internal", "a,b=10.20.0.0/24", "a="] {
             assert!(bad.parse::<Pool>().is_err(), "{bad}");
         }

@@ -2,13 +2,13 @@
 //! name backends by them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
 };
 
 use lb_common::{
     addr::Address,
-    tables::{self, BackendRef, FrontendKey, Service},
+    tables::{self, BackendRef, FrontendKey, Selection, Service},
     wire::Protocol as WireProtocol,
 };
 
@@ -72,6 +72,14 @@ pub fn read_back(tables: &Tables) -> Result<BTreeMap<u32, FoundService>, Datapla
 }
 
 impl FoundService {
+    /// The backends that a selection of it leads to.
+    pub fn chosen(&self, tables: &Tables, selection: Selection) -> BTreeSet<BackendKey> {
+        let slots = selection.base()..selection.base().saturating_add(selection.len());
+        let named: BTreeSet<BackendRef> = slots.map(|slot| tables.slot(slot)).collect();
+        let chosen = self.backends.iter().filter(|one| named.contains(&one.reference));
+        chosen.map(|one| one.key).collect()
+    }
+
     /// The areas of its selection tables, each once.
     pub(super) fn areas(&self) -> Vec<Area> {
         let mut areas: Vec<Area> = Vec::new();

@@ -239,6 +239,11 @@ impl Tables {
         used.filter_map(|id| self.backend(id).map(|backend| (id, backend)))
     }
 
+    /// A slot of the selection tables; one that there is not is empty.
+    pub(super) fn slot(&self, at: u32) -> BackendRef {
+        if at < self.slots.len() { self.slots.load(at) } else { BackendRef::default() }
+    }
+
     /// A service's line.
     pub fn service(&self, id: u32) -> Service {
         self.services.load(id)

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// A shell pattern for interface names: `*`, `?`, `[…]`.
 pub use glob::Pattern;
 
+use super::detect::{Reason, detect};
 use super::error::DeviceError;
 use super::snapshot::{Address, Devices, Link};
 use super::sysctl::BridgeCalls;
@@ -14,7 +15,7 @@ use super::sysctl::BridgeCalls;
 /// What the operator asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Names of the uplinks (`--uplink`), at least one.
+    /// Names of the uplinks (`--uplink`). None: they are detected.
     pub uplinks: Vec<String>,
     /// Patterns for the names of workloads (`--workload`). `None`: every veth that is no uplink, ports
     /// of bridges too. Say it where a veth leads elsewhere than to a pod.
@@ -42,10 +43,10 @@ pub struct Classified {
     /// The node's own: usable addresses of global scope, neither loopback nor link-local,
     /// of all interfaces but workloads; an address that is routed to the node stands on `lo`.
     pub node_addresses: BTreeSet<IpAddr>,
-    /// The node's primary address of each family: that of the first uplink named that has one.
+    /// The node's primary address of each family: that of the first uplink that has one, in the order in which they are named.
     pub primary: BTreeSet<IpAddr>,
-    /// Names of interfaces that a pattern matches, but which can't be workloads because they carry
-    /// no Ethernet frames. For the operator to know; `lo` is never meant.
+    /// Names of interfaces that are uplinks or match a pattern for workloads, but can't be served because they
+    /// carry neither Ethernet frames nor, as uplinks, plain IP. For the operator to know; `lo` is never meant.
     pub unsupported: BTreeMap<u32, String>,
 }
 
@@ -54,6 +55,8 @@ pub struct Classified {
 pub struct Uplink {
     /// The interface's name.
     pub name: String,
+    /// Why it is one.
+    pub reason: Reason,
     /// Largest layer-3 packet, in bytes.
     pub mtu: u32,
     /// As in [`Link::kind`].
@@ -91,12 +94,19 @@ pub struct Bridge {
 }
 
 /// Decides what the interfaces are. Where an uplink also matches a workload's pattern, it is an uplink.
-/// Fails if no uplink is named, if one does not exist, or if one carries neither Ethernet frames nor plain IP.
+/// Fails if one of the uplinks that are named does not exist, or carries neither Ethernet frames nor plain IP.
 pub fn classify(devices: &Devices, selection: &Selection) -> Result<Classified, DeviceError> {
-    let uplinks = uplinks(devices, &selection.uplinks)?;
-    let named = || selection.uplinks.iter().filter_map(|name| devices.by_name(name));
-    let primary_v4 = named().find_map(|link| snat_source(link, v4)).map(IpAddr::from);
-    let primary_v6 = named().find_map(|link| snat_source(link, v6)).map(IpAddr::from);
+    let (uplinks, strange) = if selection.uplinks.is_empty() {
+        detected(devices, selection)
+    } else {
+        let named = selection.uplinks.iter().map(|name| uplink(devices, name));
+        let named = named.map(|link| link.map(|link| (link, Reason::Named)));
+        (named.collect::<Result<Vec<_>, _>>()?, Vec::new())
+    };
+    let sources = || uplinks.iter().map(|(link, _)| *link);
+    let primary_v4 = sources().find_map(|link| snat_source(link, v4)).map(IpAddr::from);
+    let primary_v6 = sources().find_map(|link| snat_source(link, v6)).map(IpAddr::from);
+    let uplinks = described(uplinks);
     let (workloads, unsupported): (Vec<&Link>, Vec<&Link>) = devices
         .links
         .values()
@@ -122,22 +132,35 @@ pub fn classify(devices: &Devices, selection: &Selection) -> Result<Classified, 
         uplinks,
         workloads,
         bridges,
-        unsupported: unsupported.iter().map(|link| (link.index, link.name.clone())).collect(),
+        unsupported: unsupported
+            .iter()
+            .chain(&strange)
+            .map(|link| (link.index, link.name.clone()))
+            .collect(),
     })
 }
 
-fn uplinks(devices: &Devices, names: &[String]) -> Result<BTreeMap<u32, Uplink>, DeviceError> {
-    if names.is_empty() {
-        return Err(DeviceError::NoUplink { existing: devices.names() });
-    }
-    let links = names
-        .iter()
-        .map(|name| uplink(devices, name))
-        .collect::<Result<Vec<&Link>, DeviceError>>()?;
-    let any_v4 = links.iter().find_map(|link| snat_source(link, v4));
-    let any_v6 = links.iter().find_map(|link| snat_source(link, v6));
-    let describe = |link: &Link| Uplink {
+/// The uplinks where none is named, and what would be one if it could be served.
+fn detected<'a>(
+    devices: &'a Devices,
+    selection: &Selection,
+) -> (Vec<(&'a Link, Reason)>, Vec<&'a Link>) {
+    // Patterns are the operator's word; that veths are workloads is only our guess.
+    let patterns = selection.workloads.is_some();
+    let mut found = detect(devices, |link| selection.wants_as_workload(link));
+    found.retain(|index, _| !patterns || !selection.wants_as_workload(&devices.links[index]));
+    let links = found.into_iter().map(|(index, reason)| (&devices.links[&index], reason));
+    let (good, strange): (Vec<_>, Vec<_>) =
+        links.partition(|(link, _)| link.is_ethernet || link.is_bare);
+    (good, strange.into_iter().map(|(link, _)| link).collect())
+}
+
+fn described(links: Vec<(&Link, Reason)>) -> BTreeMap<u32, Uplink> {
+    let any_v4 = links.iter().find_map(|(link, _)| snat_source(link, v4));
+    let any_v6 = links.iter().find_map(|(link, _)| snat_source(link, v6));
+    let describe = |link: &Link, reason| Uplink {
         name: link.name.clone(),
+        reason,
         mtu: link.mtu,
         kind: link.kind.clone(),
         is_bare: link.is_bare,
@@ -145,7 +168,7 @@ fn uplinks(devices: &Devices, names: &[String]) -> Result<BTreeMap<u32, Uplink>,
         snat_v4: snat_source(link, v4).or(any_v4),
         snat_v6: snat_source(link, v6).or(any_v6),
     };
-    Ok(links.into_iter().map(|link| (link.index, describe(link))).collect())
+    links.into_iter().map(|(link, reason)| (link.index, describe(link, reason))).collect()
 }
 
 fn uplink<'a>(devices: &'a Devices, name: &str) -> Result<&'a Link, DeviceError> {
@@ -186,7 +209,7 @@ fn snat_source<T>(link: &Link, of_family: fn(IpAddr) -> Option<T>) -> Option<T> 
 }
 
 /// Others reach the node by this address.
-fn is_of_the_node(address: &Address) -> bool {
+pub(super) fn is_of_the_node(address: &Address) -> bool {
     let special = match address.ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_multicast(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast(),

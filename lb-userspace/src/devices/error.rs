@@ -8,14 +8,6 @@ use netlink_packet_core::DecodeError;
 /// An error of this module.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// The operator named no uplink.
-    #[error(
-        "no uplink is named; give --uplink once for every interface that leads to other machines; there are: {existing}"
-    )]
-    NoUplink {
-        /// Names of the interfaces that exist.
-        existing: String,
-    },
     /// The operator named an uplink that does not exist.
     #[error("uplink {name} does not exist; there are: {existing}; name one of these with --uplink")]
     UnknownUplink {
@@ -66,7 +58,7 @@ pub enum DeviceError {
     /// The kernel refuses to list a table.
     #[error("the kernel does not list its {table}: {source}")]
     Dump {
-        /// `links`, `addresses` or `neighbours`.
+        /// `links`, `addresses`, `neighbours` or `routes`.
         table: &'static str,
         /// What the kernel said.
         source: io::Error,
@@ -76,7 +68,7 @@ pub enum DeviceError {
         "the kernel's {table} changed during each of {attempts} attempts to list them; try again when the node is calmer"
     )]
     Unsettled {
-        /// `links`, `addresses` or `neighbours`.
+        /// `links`, `addresses`, `neighbours` or `routes`.
         table: &'static str,
         /// How often it was tried.
         attempts: u32,

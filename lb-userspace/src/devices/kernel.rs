@@ -4,11 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::classify::Classified;
+use super::detect::Reason;
 use super::error::DeviceError;
 
-/// Fails if an uplink decapsulates IP itself, and the kernel is one that shows such packets with the headers that were
-/// around them: up to Linux 5.13 (7ad136fd288c, 730eed2772e7).
-pub fn check_kernel(interfaces: &Classified) -> Result<(), DeviceError> {
+/// Takes out uplinks that decapsulate IP themselves, if the kernel is one that shows such packets with the headers
+/// that were around them: up to Linux 5.13 (7ad136fd288c, 730eed2772e7). Gives why, for each that was detected; fails
+/// if one was named.
+pub fn without_unservable(interfaces: &mut Classified) -> Result<Vec<DeviceError>, DeviceError> {
     let path = PathBuf::from("/proc/sys/kernel/osrelease");
     let release = match fs::read_to_string(&path) {
         Ok(release) => release.trim().to_owned(),
@@ -18,19 +20,30 @@ pub fn check_kernel(interfaces: &Classified) -> Result<(), DeviceError> {
         let expected = "a version like 6.1";
         return Err(DeviceError::ParseSysctl { path, value: release, expected });
     };
-    check(interfaces, version, &release)
+    take_out(interfaces, version, &release)
 }
 
-fn check(interfaces: &Classified, version: (u32, u32), release: &str) -> Result<(), DeviceError> {
-    let mut tunnels = interfaces.uplinks.values().filter(|uplink| uplink.is_ip_tunnel);
-    match tunnels.next() {
-        Some(uplink) if version < (5, 14) => Err(DeviceError::TunnelBeforeLinux514 {
-            name: uplink.name.clone(),
-            kind: uplink.kind.clone().unwrap_or_default(),
-            release: release.to_owned(),
-        }),
-        _ => Ok(()),
+fn take_out(
+    interfaces: &mut Classified,
+    version: (u32, u32),
+    release: &str,
+) -> Result<Vec<DeviceError>, DeviceError> {
+    if version >= (5, 14) {
+        return Ok(Vec::new());
     }
+    let mut out = Vec::new();
+    for (_, uplink) in interfaces.uplinks.extract_if(.., |_, uplink| uplink.is_ip_tunnel) {
+        let why = DeviceError::TunnelBeforeLinux514 {
+            name: uplink.name,
+            kind: uplink.kind.unwrap_or_default(),
+            release: release.to_owned(),
+        };
+        if uplink.reason == Reason::Named {
+            return Err(why);
+        }
+        out.push(why);
+    }
+    Ok(out)
 }
 
 fn version(release: &str) -> Option<(u32, u32)> {
@@ -43,9 +56,10 @@ mod tests {
     use super::*;
     use crate::devices::classify::Uplink;
 
-    fn with(is_ip_tunnel: bool) -> Classified {
+    fn with(is_ip_tunnel: bool, reason: Reason) -> Classified {
         let uplink = Uplink {
             name: "tun0".to_owned(),
+            reason,
             mtu: 1480,
             kind: Some("ipip".to_owned()),
             is_bare: true,
@@ -58,12 +72,22 @@ mod tests {
 
     #[test]
     fn an_ip_tunnel_is_refused_by_name_before_linux_5_14_and_others_are_not() {
-        let error = check(&with(true), (5, 13), "5.13.0-1").expect_err("too old");
+        let named = |is_ip_tunnel| with(is_ip_tunnel, Reason::Named);
+        let error = take_out(&mut named(true), (5, 13), "5.13.0-1").expect_err("too old");
         let text = error.to_string();
         assert!(text.contains("tun0 (ipip)") && text.contains("5.13.0-1"), "{text}");
-        assert!(check(&with(true), (5, 14), "5.14.0").is_ok());
-        assert!(check(&with(true), (6, 1), "6.1.0").is_ok());
-        assert!(check(&with(false), (5, 10), "5.10.0").is_ok());
+        for (is_ip_tunnel, version) in [(true, (5, 14)), (true, (6, 1)), (false, (5, 10))] {
+            let mut interfaces = named(is_ip_tunnel);
+            assert!(take_out(&mut interfaces, version, "").expect("served").is_empty());
+            assert_eq!(interfaces.uplinks.len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_ip_tunnel_that_was_detected_is_left_out_and_told() {
+        let mut interfaces = with(true, Reason::Address([192, 0, 2, 1].into()));
+        let told = take_out(&mut interfaces, (5, 13), "5.13.0-1").expect("the others go on");
+        assert_eq!((told.len(), interfaces.uplinks.len()), (1, 0));
     }
 
     #[test]

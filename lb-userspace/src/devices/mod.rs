@@ -5,7 +5,7 @@
 //!
 //! - [`DeviceWatch`]: the interfaces as they are ([`Devices`]), then every [`Change`].
 //! - [`classify`]: from what there is and what the operator asked for to uplinks and workloads.
-//! - [`check_kernel`]: whether the kernel can do what these uplinks need.
+//! - [`without_unservable`]: whether the kernel can do what these uplinks need.
 //! - [`Sysctls`], [`Forwarding`]: settings of the kernel that decide whether and how we can work.
 //! - [`snat_ports`]: the ports that nobody else hands out.
 //! - [`replay`]: the interfaces that a datagram of the kernel's tells of.
@@ -13,6 +13,7 @@
 //! Attaching programs and writing maps don't belong here, nor routes to service addresses.
 
 mod classify;
+mod detect;
 mod error;
 mod kernel;
 mod netlink;
@@ -22,10 +23,11 @@ mod sysctl;
 mod watch;
 
 pub use classify::{Bridge, Classified, Pattern, Selection, Uplink, Workload, classify};
+pub use detect::Reason;
 pub use error::DeviceError;
-pub use kernel::check_kernel;
+pub use kernel::without_unservable;
 pub use netlink::replay;
 pub use ports::snat_ports;
-pub use snapshot::{Address, Devices, Link, Mac};
+pub use snapshot::{Address, DefaultRoute, Devices, Link, Mac};
 pub use sysctl::{BridgeCalls, Forwarding, Sysctls};
 pub use watch::{Change, DeviceWatch};

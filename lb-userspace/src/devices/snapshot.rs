@@ -1,7 +1,7 @@
 //! The interfaces of a network namespace as plain data. Where they come from and what they are to us
 //! is said elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// An Ethernet address.
@@ -12,6 +12,17 @@ pub type Mac = [u8; 6];
 pub struct Devices {
     /// By interface index.
     pub links: BTreeMap<u32, Link>,
+    /// Where default routes lead, of all routing tables.
+    pub defaults: BTreeSet<DefaultRoute>,
+}
+
+/// A default route leads over an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DefaultRoute {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// It is one of IPv6.
+    pub is_ipv6: bool,
 }
 
 impl Devices {

@@ -41,6 +41,8 @@ pub struct DeviceWatch {
     mirror: Mirror,
     reported: Devices,
     burst: Option<Burst>,
+    /// Where default routes lead is to be read again.
+    defaults_moved: bool,
 }
 
 /// Changes that were not told yet.
@@ -65,7 +67,13 @@ impl DeviceWatch {
         let mut socket = RouteSocket::open()?;
         let mirror = socket.dump().await?;
         let reported = mirror.devices.clone();
-        let watch = Self { socket: Some(socket), mirror, reported: reported.clone(), burst: None };
+        let watch = Self {
+            socket: Some(socket),
+            mirror,
+            reported: reported.clone(),
+            burst: None,
+            defaults_moved: false,
+        };
         Ok((reported, watch))
     }
 
@@ -76,7 +84,12 @@ impl DeviceWatch {
     pub async fn changed(&mut self) -> Change {
         loop {
             // Before reading on: news that never end must not keep what is due.
-            if let Some(change) = self.take_due(Instant::now()) {
+            let now = Instant::now();
+            if self.defaults_moved && self.burst.is_some_and(|burst| burst.due() <= now) {
+                self.read_defaults().await;
+                continue;
+            }
+            if let Some(change) = self.take_due(now) {
                 return change;
             }
             let Some(socket) = &mut self.socket else {
@@ -108,6 +121,7 @@ impl DeviceWatch {
         }
         let burst = self.burst.get_or_insert(Burst { first: now, last: now, paths_moved: false });
         burst.last = now;
+        self.defaults_moved |= moved.defaults;
         burst.paths_moved |= moved.paths;
     }
 
@@ -120,6 +134,24 @@ impl DeviceWatch {
         }
         let change = Change { devices, paths_moved: burst.paths_moved };
         (change != Change::default()).then_some(change)
+    }
+
+    /// Reads where default routes lead. The socket is not ours meanwhile: if this is cancelled, all is read again.
+    async fn read_defaults(&mut self) {
+        let Some(mut socket) = self.socket.take() else {
+            return self.reconnect().await;
+        };
+        match socket.dump_defaults(&mut self.mirror).await {
+            Ok(moved) => {
+                self.socket = Some(socket);
+                self.defaults_moved = false;
+                self.note(moved, Instant::now());
+            }
+            Err(error) => {
+                warn!(%error, "routes can't be read; reading everything again");
+                self.reconnect().await;
+            }
+        }
     }
 
     /// Tries until the kernel can be heard again, and everything is read.
@@ -135,7 +167,8 @@ impl DeviceWatch {
             pause = (pause * 2).min(longest);
         }
         info!("interfaces are watched again");
-        self.note(Moved { devices: true, paths: true }, Instant::now());
+        self.defaults_moved = false;
+        self.note(Moved { devices: true, paths: true, defaults: false }, Instant::now());
     }
 
     async fn try_reconnect(&mut self) -> Result<(), DeviceError> {

@@ -1,6 +1,8 @@
 //! On which of the node's addresses node ports are served, as an operator says it (`--nodeport-addresses`).
 
-use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
+use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
+
+use itertools::Itertools as _;
 
 use super::{Family, IpRange};
 
@@ -19,7 +21,7 @@ pub enum NodePortAddresses {
 /// The text doesn't say which addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{part:?} is no range of addresses; give ranges such as 10.0.0.0/8,fd00::/8, or the one word primary"
+    "{part:?} is no range of addresses; give ranges such as 10.0.0.0/8,fd00::/8, or one of the words all and primary"
 )]
 pub struct NoAddresses {
     part: String,
@@ -40,12 +42,24 @@ impl NodePortAddresses {
     }
 }
 
+impl fmt::Display for NodePortAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Primary => f.write_str("primary"),
+            Self::Within(ranges) => write!(f, "{}", ranges.iter().format(",")),
+        }
+    }
+}
+
 impl FromStr for NodePortAddresses {
     type Err = NoAddresses;
 
     fn from_str(text: &str) -> Result<Self, NoAddresses> {
-        if text.trim() == "primary" {
-            return Ok(Self::Primary);
+        match text.trim() {
+            "all" => return Ok(Self::All),
+            "primary" => return Ok(Self::Primary),
+            _ => {}
         }
         let range = |part: &str| {
             part.trim().parse().map_err(|_| NoAddresses { part: part.trim().to_owned() })
@@ -73,6 +87,10 @@ mod tests {
         assert_eq!(admitted("192.0.3.0/24, fd00::/8", &all), ["192.0.3.1", "fd00::1"]);
         assert_eq!(admitted("192.0.3.0/24,192.0.2.1/32,::/0", &all), all);
         assert_eq!(admitted("0.0.0.0/0", &all), all);
+        for text in ["all", "primary", "192.0.3.0/24,fd00::/8"] {
+            let which: NodePortAddresses = text.parse().unwrap();
+            assert_eq!(which.to_string(), text);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What makes a cached next hop stale, and what does not.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use lb_userspace::devices::{DeviceWatch, Devices};
 
 use crate::watching::{on_host, repeat};
 
@@ -53,6 +54,47 @@ fn routes_rules_and_next_hops_are_told_in_every_table() -> Result<()> {
         }
         w.host.output("ip", &["-6", "rule", "add", "from", "2001:db8:8::/48", "table", "77"])?;
         ensure!(w.told_with_a_marker().await?, "not told: an IPv6 rule");
+        Ok(())
+    })
+}
+
+/// Where default routes lead, as `eth0 IPv4`.
+fn defaults(devices: &Devices) -> Result<Vec<String>> {
+    let all = devices.defaults.iter().map(|route| {
+        let link = devices.links.get(&route.ifindex).context("a route over no interface")?;
+        Ok(format!("{} {}", link.name, if route.is_ipv6 { "IPv6" } else { "IPv4" }))
+    });
+    let mut all = all.collect::<Result<Vec<_>>>()?;
+    all.sort();
+    Ok(all)
+}
+
+#[test]
+fn default_routes_are_known_however_they_come_and_go() -> Result<()> {
+    on_host(async |w| {
+        let steps: [(&str, &[&str]); 9] = [
+            ("route add default via 192.0.2.7\n", &["eth0 IPv4"]),
+            ("route replace default dev veth-pod\n", &["veth-pod IPv4"]),
+            ("route add default via 2001:db8::7\n", &["eth0 IPv6", "veth-pod IPv4"]),
+            (
+                "route append default via fe80::99 dev veth-pod\n",
+                &["eth0 IPv6", "veth-pod IPv4", "veth-pod IPv6"],
+            ),
+            ("route del default via fe80::99 dev veth-pod\n", &["eth0 IPv6", "veth-pod IPv4"]),
+            (
+                "route add default via 192.0.2.8 table 77\n",
+                &["eth0 IPv4", "eth0 IPv6", "veth-pod IPv4"],
+            ),
+            ("route del default via 2001:db8::7\n", &["eth0 IPv4", "veth-pod IPv4"]),
+            // These go without a word from the kernel: with the link, and with the last address.
+            ("link set veth-pod down\n", &["eth0 IPv4"]),
+            ("address del 192.0.2.1/24 dev eth0\n", &[]),
+        ];
+        for (script, expected) in steps {
+            w.moved_by(script).await?;
+            assert_eq!(defaults(&w.devices)?, expected, "{script}");
+            assert_eq!(w.devices.defaults, DeviceWatch::open().await?.0.defaults, "{script}");
+        }
         Ok(())
     })
 }

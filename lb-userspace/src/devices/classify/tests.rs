@@ -60,7 +60,8 @@ fn node() -> Devices {
         },
         Link { is_ethernet: false, ..link(IB0, "ib0", Some("ipoib"), &[]) },
     ];
-    Devices { links: links.into_iter().map(|link| (link.index, link)).collect() }
+    let links = links.into_iter().map(|link| (link.index, link)).collect();
+    Devices { links, ..Devices::default() }
 }
 
 fn selection(uplinks: &[&str], workloads: Option<&[&str]>) -> Selection {
@@ -235,10 +236,35 @@ fn an_uplink_with_neither_ethernet_nor_plain_ip_is_refused_with_its_kind() {
 }
 
 #[test]
-fn at_least_one_uplink_must_be_named() {
-    let error = classify(&node(), &selection(&[], None)).expect_err("none named");
-    assert!(
-        error.to_string().contains("--uplink") && error.to_string().contains("eth1"),
-        "{error}"
+fn without_names_uplinks_are_detected_and_told_from_workloads() {
+    let mut devices = node();
+    let reasons = |devices: &Devices, patterns| {
+        let found = classified(devices, &[], patterns);
+        let reasons = found.uplinks.values();
+        let reasons = reasons.map(|uplink| format!("{} {}", uplink.name, uplink.reason));
+        (reasons.collect::<Vec<_>>(), keys(&found.workloads), found.unsupported)
+    };
+    let by_address =
+        ["eth0 address 192.0.2.1", "eth1 address 198.51.100.1", "wg0 address 10.9.0.1"];
+    let none = BTreeMap::new();
+    assert_eq!(
+        reasons(&devices, None),
+        (by_address.map(str::to_owned).into(), vec![VETH_A, VETH_B], none)
     );
+    let over = |ifindex| super::super::snapshot::DefaultRoute { ifindex, is_ipv6: false };
+    devices.defaults = [over(VETH_A), over(IB0)].into();
+    let (uplinks, workloads, strange) = reasons(&devices, None);
+    assert!(uplinks.contains(&"veth-a IPv4 default route".to_owned()), "{uplinks:?}");
+    assert_eq!(workloads, [VETH_B]);
+    assert_eq!(strange, [(IB0, "ib0".to_owned())].into(), "told, not served");
+    let (uplinks, workloads, _) = reasons(&devices, Some(&["veth*"]));
+    assert_eq!(uplinks.len(), 3, "the operator's patterns win: {uplinks:?}");
+    assert_eq!(workloads, [VETH_A, VETH_B]);
+}
+
+#[test]
+fn where_nothing_leads_out_there_is_no_uplink() {
+    let mut devices = node();
+    devices.links.retain(|index, _| [LO, VETH_A, CNI0, VETH_B].contains(index));
+    assert_eq!(keys(&classified(&devices, &[], None).uplinks), [0; 0]);
 }

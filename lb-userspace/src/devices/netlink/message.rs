@@ -14,7 +14,7 @@ use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType};
 use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourHeader};
 use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
 
-use crate::devices::snapshot::{Address, Link};
+use crate::devices::snapshot::{Address, DefaultRoute, Link};
 
 // include/uapi/linux/rtnetlink.h, since Linux 5.3; libc lacks them.
 const RTM_NEWNEXTHOP: u16 = 104;
@@ -28,6 +28,9 @@ const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const NEIGHBOUR_HEADER: usize = 12;
+const ROUTE_HEADER: usize = 12;
+/// `struct rtnexthop`: length, flags and hops, and last the interface's index.
+const NEXT_HOP_HEADER: usize = 8;
 
 /// States of a neighbour in which packets are sent to it (the kernel's `NUD_VALID`).
 const VALID: u16 = libc::NUD_PERMANENT
@@ -51,7 +54,13 @@ pub(super) enum Message {
     /// A neighbour, by interface and address, has this link-layer address; `None`: packets can't be
     /// sent to it now. Empty where the interface needs none.
     Neighbour(u32, IpAddr, Option<Box<[u8]>>),
-    /// A route, a rule or a next hop has come, gone or changed.
+    /// There is a default route, and it leads over these interfaces.
+    Default(Vec<DefaultRoute>),
+    /// A default route, or a part of one, has gone.
+    DefaultGone,
+    /// A next hop has come or changed, or has gone with the routes over it.
+    NextHopChanged,
+    /// Another route or a rule has come, gone or changed.
     RouteChanged,
     /// Nothing for us.
     Irrelevant,
@@ -68,10 +77,10 @@ impl NetlinkDeserializable for Message {
             libc::RTM_DELADDR => address(payload, Self::AddressGone),
             libc::RTM_NEWNEIGH => neighbour(payload, true),
             libc::RTM_DELNEIGH => neighbour(payload, false),
-            libc::RTM_NEWROUTE | libc::RTM_DELROUTE => route(payload),
-            libc::RTM_NEWRULE | libc::RTM_DELRULE | RTM_NEWNEXTHOP | RTM_DELNEXTHOP => {
-                Ok(Self::RouteChanged)
-            }
+            libc::RTM_NEWROUTE => route(payload, true),
+            libc::RTM_DELROUTE => route(payload, false),
+            libc::RTM_NEWRULE | libc::RTM_DELRULE => Ok(Self::RouteChanged),
+            RTM_NEWNEXTHOP | RTM_DELNEXTHOP => Ok(Self::NextHopChanged),
             _ => Ok(Self::Irrelevant),
         }
     }
@@ -231,7 +240,7 @@ fn neighbour(payload: &[u8], exists: bool) -> Result<Message, DecodeError> {
     Ok(Message::Neighbour(header.ifindex, ip, valid.then_some(hardware)))
 }
 
-fn route(payload: &[u8]) -> Result<Message, DecodeError> {
+fn route(payload: &[u8], exists: bool) -> Result<Message, DecodeError> {
     let header = RouteHeader::parse(payload)?;
     // Every address of the node brings some of these into the local table; and clones are the
     // kernel's own cache. No packet of ours is sent on by them.
@@ -241,7 +250,46 @@ fn route(payload: &[u8]) -> Result<Message, DecodeError> {
     );
     let noise = own && header.table == libc::RT_TABLE_LOCAL;
     let cached = header.flags.contains(RouteFlags::Cloned);
-    Ok(if noise || cached { Message::Irrelevant } else { Message::RouteChanged })
+    if noise || cached {
+        return Ok(Message::Irrelevant);
+    }
+    let is_default = header.kind == RouteType::Unicast
+        && header.destination_prefix_length == 0
+        && is_ip(header.address_family);
+    match (is_default, exists) {
+        (false, _) => Ok(Message::RouteChanged),
+        (true, false) => Ok(Message::DefaultGone),
+        (true, true) => default_route(payload, header.address_family == AddressFamily::Inet6),
+    }
+}
+
+fn default_route(payload: &[u8], is_ipv6: bool) -> Result<Message, DecodeError> {
+    let mut routes = Vec::new();
+    for attribute in attributes(payload, ROUTE_HEADER) {
+        let attribute = attribute?;
+        match attribute.kind() {
+            libc::RTA_OIF => {
+                routes.push(DefaultRoute { ifindex: parse_u32(attribute.value())?, is_ipv6 });
+            }
+            libc::RTA_MULTIPATH => {
+                let hops = next_hops(attribute.value());
+                routes.extend(hops.map(|ifindex| DefaultRoute { ifindex, is_ipv6 }));
+            }
+            _ => {}
+        }
+    }
+    Ok(Message::Default(routes))
+}
+
+/// The interfaces of a route with several next hops. Ends with the first that makes no sense.
+fn next_hops(mut hops: &[u8]) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let header: &[u8; NEXT_HOP_HEADER] = hops.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let (_, index) = header.split_last_chunk::<4>()?;
+        hops = hops.get(length.max(NEXT_HOP_HEADER).next_multiple_of(4)..).unwrap_or_default();
+        Some(u32::from_ne_bytes(*index))
+    })
 }
 
 fn is_ip(family: AddressFamily) -> bool {

@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::BitOrAssign;
 
 use super::message::Message;
 use crate::devices::snapshot::{Devices, Link};
 
-/// Our copy of the kernel's tables. Routes are not kept: that one changed is all we need.
+/// Our copy of the kernel's tables. Of routes only where default ones lead is kept; that another one changed
+/// is all we need.
 #[derive(Debug, Default)]
 pub(in crate::devices) struct Mirror {
     pub(in crate::devices) devices: Devices,
@@ -22,40 +24,75 @@ pub(in crate::devices) struct Moved {
     pub(in crate::devices) devices: bool,
     /// A next hop that was looked up before may be wrong now.
     pub(in crate::devices) paths: bool,
+    /// Default routes are to be read again: news don't tell which of several is left.
+    pub(in crate::devices) defaults: bool,
+}
+
+impl BitOrAssign for Moved {
+    fn bitor_assign(&mut self, other: Self) {
+        self.devices |= other.devices;
+        self.paths |= other.paths;
+        self.defaults |= other.defaults;
+    }
 }
 
 impl Mirror {
     /// Takes a message in.
     pub(super) fn apply(&mut self, message: Message) -> Moved {
         match message {
-            Message::Link(link) => self.set_link(link),
-            Message::LinkGone(index) => self.remove_link(index),
+            Message::Link(link) => {
+                let index = link.index;
+                let moved = self.set_link(link);
+                Moved { defaults: moved.paths && self.has_default(index), ..moved }
+            }
+            Message::LinkGone(index) => {
+                let defaults = self.has_default(index);
+                Moved { defaults, ..self.remove_link(index) }
+            }
             Message::Address(index, address) => {
                 self.change_addresses(index, |link| link.set_address(address))
             }
             Message::AddressGone(index, address) => {
-                self.change_addresses(index, |link| link.remove_address(&address))
+                let moved = self.change_addresses(index, |link| link.remove_address(&address));
+                Moved { defaults: moved.devices && self.has_default(index), ..moved }
             }
             Message::Neighbour(index, ip, hardware) => {
-                Moved { devices: false, paths: self.set_neighbour((index, ip), hardware) }
+                let paths = self.set_neighbour((index, ip), hardware);
+                Moved { paths, ..Moved::default() }
             }
-            Message::RouteChanged => Moved { devices: false, paths: true },
+            Message::Default(routes) => {
+                self.devices.defaults.extend(routes);
+                Moved { paths: true, defaults: true, ..Moved::default() }
+            }
+            Message::DefaultGone => Moved { paths: true, defaults: true, ..Moved::default() },
+            Message::NextHopChanged => {
+                let defaults = !self.devices.defaults.is_empty();
+                Moved { paths: true, defaults, ..Moved::default() }
+            }
+            Message::RouteChanged => Moved { paths: true, ..Moved::default() },
             Message::Irrelevant => Moved::default(),
         }
+    }
+
+    /// Whether a default route leads over an interface. IPv4 routes that end with a link, its last address or their
+    /// next hop do so without a word.
+    fn has_default(&self, index: u32) -> bool {
+        self.devices.defaults.iter().any(|route| route.ifindex == index)
     }
 
     fn set_link(&mut self, mut link: Link) -> Moved {
         let Some(known) = self.devices.links.get_mut(&link.index) else {
             let paths = link.up;
             self.devices.links.insert(link.index, link);
-            return Moved { devices: true, paths };
+            return Moved { devices: true, paths, ..Moved::default() };
         };
         // Addresses have messages of their own.
         link.addresses = std::mem::take(&mut known.addresses);
         let where_it_leads = |link: &Link| (link.up, link.mac, link.mtu, link.master);
         let paths = where_it_leads(known) != where_it_leads(&link);
         let before = std::mem::replace(known, link);
-        Moved { devices: differs_but_for_addresses(before, known), paths }
+        let devices = differs_but_for_addresses(before, known);
+        Moved { devices, paths, ..Moved::default() }
     }
 
     fn remove_link(&mut self, index: u32) -> Moved {
@@ -63,7 +100,7 @@ impl Mirror {
         if existed {
             self.neighbours.retain(|&(link, _), _| link != index);
         }
-        Moved { devices: existed, paths: existed }
+        Moved { devices: existed, paths: existed, ..Moved::default() }
     }
 
     /// Addresses of an interface that we don't know are news from before it was removed.
@@ -73,7 +110,7 @@ impl Mirror {
         };
         let before = link.addresses.clone();
         change(link);
-        Moved { devices: link.addresses != before, paths: false }
+        Moved { devices: link.addresses != before, ..Moved::default() }
     }
 
     /// Whether this is a change of more than the neighbour's state.
@@ -97,12 +134,12 @@ fn differs_but_for_addresses(mut before: Link, now: &Link) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::devices::snapshot::Address;
+    use crate::devices::snapshot::{Address, DefaultRoute};
 
-    const NOTHING: Moved = Moved { devices: false, paths: false };
-    const DEVICES: Moved = Moved { devices: true, paths: false };
-    const PATHS: Moved = Moved { devices: false, paths: true };
-    const BOTH: Moved = Moved { devices: true, paths: true };
+    const NOTHING: Moved = Moved { devices: false, paths: false, defaults: false };
+    const DEVICES: Moved = Moved { devices: true, ..NOTHING };
+    const PATHS: Moved = Moved { paths: true, ..NOTHING };
+    const BOTH: Moved = Moved { devices: true, paths: true, ..NOTHING };
 
     fn eth0() -> Link {
         Link {
@@ -203,5 +240,35 @@ mod tests {
     fn routes_move_paths() {
         assert_eq!(mirror().apply(Message::RouteChanged), PATHS);
         assert_eq!(mirror().apply(Message::Irrelevant), NOTHING);
+    }
+
+    #[test]
+    fn default_routes_are_collected_and_asked_for_again_when_one_comes_or_goes() {
+        let mut mirror = mirror();
+        let route = DefaultRoute { ifindex: 2, is_ipv6: false };
+        let asked = Moved { defaults: true, ..PATHS };
+        assert_eq!(mirror.apply(Message::Default(vec![route])), asked);
+        assert_eq!(mirror.devices.defaults, [route].into());
+        assert_eq!(mirror.apply(Message::DefaultGone), asked);
+        assert_eq!(mirror.devices.defaults, [route].into(), "which one is not said");
+    }
+
+    #[test]
+    fn default_routes_that_may_have_gone_without_a_word_are_asked_for_again() {
+        let mut with_default = mirror();
+        with_default.apply(Message::Default(vec![DefaultRoute { ifindex: 2, is_ipv6: false }]));
+        for message in [
+            Message::Link(Link { up: false, ..eth0() }),
+            Message::LinkGone(2),
+            Message::AddressGone(2, address()),
+            Message::NextHopChanged,
+        ] {
+            let asks = |mut mirror: Mirror| mirror.apply(message.clone()).defaults;
+            let copy = Mirror { devices: with_default.devices.clone(), ..Mirror::default() };
+            assert!(asks(copy), "{message:?}");
+            assert!(!asks(mirror()), "{message:?}, and there is none");
+        }
+        let renamed = Message::Link(Link { name: "wan0".to_owned(), ..eth0() });
+        assert!(!with_default.apply(renamed).defaults);
     }
 }

@@ -1,5 +1,5 @@
-//! The netlink socket: news of links, addresses, neighbours and routes, and dumps of the first three,
-//! all into a [`Mirror`].
+//! The netlink socket: news of links, addresses, neighbours and routes, and dumps of them, all into a
+//! [`Mirror`].
 //!
 //! News and dumps share one socket on purpose: the kernel queues both in the order in which things
 //! happened, so that taking in one message after the other gives the true state, whatever changes
@@ -14,6 +14,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::route::RouteMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use nix::errno::Errno;
@@ -84,7 +85,21 @@ impl RouteSocket {
         self.dump_table("links", links, &mut mirror).await?;
         self.dump_table("addresses", addresses, &mut mirror).await?;
         self.dump_table("neighbours", neighbours, &mut mirror).await?;
+        self.dump_defaults(&mut mirror).await?;
         Ok(mirror)
+    }
+
+    /// Reads again where default routes lead, and gives what was heard meanwhile. When it is cancelled, the
+    /// socket is of no more use: the rest of the answer is still to come.
+    pub(in crate::devices) async fn dump_defaults(
+        &mut self,
+        mirror: &mut Mirror,
+    ) -> Result<Moved, DeviceError> {
+        mirror.devices.defaults.clear();
+        let routes = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+        let mut moved = self.dump_table("routes", routes, mirror).await?;
+        moved.defaults = false;
+        Ok(moved)
     }
 
     /// Waits for news and takes them in. Cancelling loses nothing.
@@ -96,11 +111,7 @@ impl RouteSocket {
         let mut moved = Moved::default();
         for message in messages(&self.buffer) {
             if let NetlinkPayload::InnerMessage(message) = message?.payload {
-                let one = mirror.apply(message);
-                moved = Moved {
-                    devices: moved.devices || one.devices,
-                    paths: moved.paths || one.paths,
-                };
+                moved |= mirror.apply(message);
             }
         }
         Ok(moved)
@@ -111,12 +122,17 @@ impl RouteSocket {
         table: &'static str,
         request: RouteNetlinkMessage,
         mirror: &mut Mirror,
-    ) -> Result<(), DeviceError> {
+    ) -> Result<Moved, DeviceError> {
+        let mut moved = Moved::default();
         for _ in 0..DUMP_ATTEMPTS {
             self.request(table, request.clone()).await?;
-            if self.take_dump(table, mirror).await? == Dump::Whole {
-                return Ok(());
+            let (dump, news) = self.take_dump(table, mirror).await?;
+            moved |= news;
+            // A default route that comes or goes meanwhile is before or after the answer, who knows.
+            if dump == Dump::Whole && !news.defaults {
+                return Ok(moved);
             }
+            mirror.devices.defaults.clear();
         }
         Err(DeviceError::Unsettled { table, attempts: DUMP_ATTEMPTS })
     }
@@ -139,13 +155,13 @@ impl RouteSocket {
         sent.map(drop).map_err(|source| DeviceError::Dump { table, source })
     }
 
-    /// Takes messages in until the answer to the last request is complete.
+    /// Takes messages in until the answer to the last request is complete, and gives what was news.
     async fn take_dump(
         &mut self,
         table: &'static str,
         mirror: &mut Mirror,
-    ) -> Result<Dump, DeviceError> {
-        let mut dump = Dump::Whole;
+    ) -> Result<(Dump, Moved), DeviceError> {
+        let (mut dump, mut news) = (Dump::Whole, Moved::default());
         loop {
             self.fill_buffer().await?;
             for message in messages(&self.buffer) {
@@ -158,7 +174,10 @@ impl RouteSocket {
                 }
                 let code = match payload {
                     NetlinkPayload::InnerMessage(message) => {
-                        mirror.apply(message);
+                        let moved = mirror.apply(message);
+                        if !ours {
+                            news |= moved;
+                        }
                         continue;
                     }
                     NetlinkPayload::Done(done) if ours => done.code,
@@ -166,7 +185,7 @@ impl RouteSocket {
                     _ => continue,
                 };
                 return match code {
-                    0 => Ok(dump),
+                    0 => Ok((dump, news)),
                     code => {
                         let source = io::Error::from_raw_os_error(code.saturating_abs());
                         Err(DeviceError::Dump { table, source })

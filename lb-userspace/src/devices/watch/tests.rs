@@ -3,8 +3,8 @@
 use super::*;
 use crate::devices::snapshot::Link;
 
-const PATHS: Moved = Moved { devices: false, paths: true };
-const DEVICES: Moved = Moved { devices: true, paths: false };
+const PATHS: Moved = Moved { devices: false, paths: true, defaults: false };
+const DEVICES: Moved = Moved { devices: true, paths: false, defaults: false };
 
 fn watch() -> DeviceWatch {
     DeviceWatch {
@@ -12,6 +12,7 @@ fn watch() -> DeviceWatch {
         mirror: Mirror::default(),
         reported: Devices::default(),
         burst: None,
+        defaults_moved: false,
     }
 }
 

@@ -36,6 +36,17 @@ pub enum FamilyPolicy {
     Require,
 }
 
+impl FamilyPolicy {
+    /// Its name in Kubernetes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Single => "SingleStack",
+            Self::Prefer => "PreferDualStack",
+            Self::Require => "RequireDualStack",
+        }
+    }
+}
+
 /// A load balancer that a Service asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BalancerWish {

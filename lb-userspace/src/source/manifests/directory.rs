@@ -14,9 +14,20 @@ use super::{
 };
 use crate::{
     control::{ControlPlane, Missing, Objects, Outcome, StoreError},
-    model::{Kind, ObjectRef, Problem, ServiceName},
+    model::{Kind, ObjectRef, Position, Problem, ServiceName},
     source::Snapshot,
 };
+
+/// What a directory holds, with the objects as they are written.
+#[derive(Clone, Debug, Default)]
+pub struct Examined {
+    /// What would be in force, and what is wrong.
+    pub snapshot: Snapshot,
+    /// The objects that are right by themselves.
+    pub objects: Objects,
+    /// Where they stand.
+    places: BTreeMap<ObjectRef, (PathBuf, Option<Position>)>,
+}
 
 /// A directory of manifests as it was last seen.
 #[derive(Debug)]
@@ -61,6 +72,11 @@ impl Directory {
     /// Everything that its files put in force, and everything that is wrong. Fails, and has changed
     /// nothing, if what Services are given can't be written down.
     pub(super) fn snapshot(&self, control: &mut ControlPlane) -> Result<Snapshot, StoreError> {
+        self.examine(control).map(|examined| examined.snapshot)
+    }
+
+    /// The same with the objects that it is made of, and where they stand.
+    pub(super) fn examine(&self, control: &mut ControlPlane) -> Result<Examined, StoreError> {
         let mut problems: Vec<Problem> =
             self.files.values().flat_map(File::problems).cloned().collect();
         let missing = missing(&problems);
@@ -98,7 +114,25 @@ impl Directory {
             }
         }));
         problems.sort();
-        Ok(Snapshot { model: Arc::new(model), problems, pending })
+        let place = |(reference, (file, object)): (&ObjectRef, (&Path, &Object))| {
+            (reference.clone(), (file.to_owned(), object.position))
+        };
+        let places = origins.into_iter().map(place).collect();
+        Ok(Examined {
+            snapshot: Snapshot { model: Arc::new(model), problems, pending },
+            objects,
+            places,
+        })
+    }
+}
+
+impl Examined {
+    /// The problem with the file and the place of its object, if it is one of these.
+    pub fn place(&self, problem: Problem) -> Problem {
+        match problem.object.as_ref().and_then(|object| self.places.get(object)) {
+            Some((file, position)) => problem.found_in(file, *position),
+            None => problem,
+        }
     }
 }
 

@@ -9,9 +9,11 @@ use k8s_openapi::api::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::tree::Tree;
-use crate::model::{
-    EndpointSlice, Endpoints, Kind, Node, ObjectRef, Pod, Position, Problem, Refused, Service,
+use crate::{
+    model::{
+        EndpointSlice, Endpoints, Kind, Node, ObjectRef, Pod, Position, Problem, Refused, Service,
+    },
+    yaml::Tree,
 };
 
 /// What the documents of a file hold.

@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    document::{Contents, Object},
-    tree,
+use super::document::{Contents, Object};
+use crate::{
+    model::{ObjectRef, Problem},
+    yaml,
 };
-use crate::model::{ObjectRef, Problem};
 
 /// A file as it was last seen.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl File {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return self.keep_all(Problem::of_file(&self.path, "is not UTF-8 text"));
         };
-        match tree::read(text) {
+        match yaml::read(text) {
             Ok(documents) => {
                 let mut contents = Contents::default();
                 for document in &documents {

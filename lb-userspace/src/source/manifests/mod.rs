@@ -11,7 +11,6 @@
 mod directory;
 mod document;
 mod file;
-mod tree;
 mod watch;
 
 use std::{
@@ -24,6 +23,7 @@ use tokio::sync::watch::Receiver;
 use super::Snapshot;
 use crate::control::{ControlPlane, StoreError};
 use directory::Directory;
+pub use directory::Examined;
 use watch::Watcher;
 
 /// A watched directory of manifests. Dropping it ends the watch.
@@ -94,6 +94,13 @@ pub fn read(bytes: &[u8]) -> Snapshot {
     let directory = Directory::holding(PathBuf::from("manifest.yaml"), bytes);
     // Without a store nothing can fail.
     directory.snapshot(&mut ControlPlane::default()).unwrap_or_default()
+}
+
+/// What a directory holds now. Watches nothing; for those who only look. Fails if the directory can't be read.
+pub fn examine(path: &Path, control: &mut ControlPlane) -> Result<Examined, SourceError> {
+    let mut directory = Directory::new(path.to_owned());
+    directory.refresh().map_err(|error| SourceError::unreadable(path, error))?;
+    Ok(directory.examine(control)?)
 }
 
 impl ManifestSource {

@@ -9,7 +9,7 @@ use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage}
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteNextHop};
 use proptest::prelude::*;
 
 use super::*;
@@ -213,6 +213,7 @@ fn routes_count_unless_they_are_the_local_tables_noise() {
     let check = |table, kind, expected: &Message| {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
+        message.header.destination_prefix_length = 16;
         message.header.table = table;
         message.header.kind = kind;
         check(&RouteNetlinkMessage::NewRoute(message.clone()), expected);
@@ -227,9 +228,46 @@ fn routes_count_unless_they_are_the_local_tables_noise() {
 }
 
 #[test]
-fn rules_and_next_hops_count_as_routes() {
-    for kind in [libc::RTM_NEWRULE, libc::RTM_DELRULE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP] {
+fn default_routes_are_known_with_the_interfaces_that_they_lead_over() {
+    let route = |family, table, attributes| {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        message.header.table = table;
+        message.header.kind = RouteType::Unicast;
+        message.attributes = attributes;
+        message
+    };
+    let over = |ifindex, is_ipv6| DefaultRoute { ifindex, is_ipv6 };
+    for table in [254, 100] {
+        let message = route(AddressFamily::Inet, table, vec![RouteAttribute::Oif(7)]);
+        check(
+            &RouteNetlinkMessage::NewRoute(message.clone()),
+            &Message::Default(vec![over(7, false)]),
+        );
+        check(&RouteNetlinkMessage::DelRoute(message), &Message::DefaultGone);
+    }
+    let hop = |index| {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = index;
+        hop.attributes = vec![RouteAttribute::Priority(1)];
+        hop
+    };
+    let several = vec![RouteAttribute::MultiPath(vec![hop(7), hop(9)])];
+    let message = RouteNetlinkMessage::NewRoute(route(AddressFamily::Inet6, 254, several));
+    check(&message, &Message::Default(vec![over(7, true), over(9, true)]));
+
+    let mut unreachable = route(AddressFamily::Inet6, 254, vec![RouteAttribute::Oif(1)]);
+    unreachable.header.kind = RouteType::Unreachable;
+    check(&RouteNetlinkMessage::NewRoute(unreachable), &Message::RouteChanged);
+}
+
+#[test]
+fn rules_and_next_hops_are_told() {
+    for kind in [libc::RTM_NEWRULE, libc::RTM_DELRULE] {
         assert_eq!(decode(kind, &[]).expect("no payload needed"), Message::RouteChanged);
+    }
+    for kind in [RTM_NEWNEXTHOP, RTM_DELNEXTHOP] {
+        assert_eq!(decode(kind, &[]).expect("no payload needed"), Message::NextHopChanged);
     }
 }
 
@@ -248,6 +286,11 @@ proptest! {
     fn decoding_never_panics(kind in 16u16..110, payload: Vec<u8>) {
         // Whatever comes out: that it comes out is the point.
         let _ = decode(kind, &payload);
+    }
+
+    #[test]
+    fn next_hops_end_whatever_their_lengths_say(hops: Vec<u8>) {
+        assert!(next_hops(&hops).count() <= hops.len() / NEXT_HOP_HEADER);
     }
 
     #[test]

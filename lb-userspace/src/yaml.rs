@@ -11,7 +11,7 @@ use crate::model::Position;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     node: Node,
     position: Option<Position>,
 }
@@ -25,13 +25,13 @@ enum Node {
 
 /// Text that is no YAML.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NotYaml {
-    pub(super) position: Option<Position>,
-    pub(super) message: String,
+pub(crate) struct NotYaml {
+    pub(crate) position: Option<Position>,
+    pub(crate) message: String,
 }
 
 /// Reads all documents of a text. Empty ones are left out.
-pub(super) fn read(text: &str) -> Result<Vec<Tree>, NotYaml> {
+pub(crate) fn read(text: &str) -> Result<Vec<Tree>, NotYaml> {
     // The default budget is meant for input from strangers and ends at 1,024 documents. Its limits of
     // depth and of aliases stay.
     let options = serde_saphyr::options! {
@@ -47,12 +47,12 @@ pub(super) fn read(text: &str) -> Result<Vec<Tree>, NotYaml> {
 
 impl Tree {
     /// Where it stands.
-    pub(super) fn position(&self) -> Option<Position> {
+    pub(crate) fn position(&self) -> Option<Position> {
         self.position
     }
 
     /// The member of a map.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.node {
             Node::Map(members) => {
                 members.iter().find(|(name, _)| name == key).map(|(_, value)| value)
@@ -61,8 +61,24 @@ impl Tree {
         }
     }
 
+    /// The members of a map, in its order.
+    pub(crate) fn members(&self) -> &[(String, Self)] {
+        match &self.node {
+            Node::Map(members) => members,
+            Node::Scalar(_) | Node::List(_) => &[],
+        }
+    }
+
+    /// The value, if it is neither list nor map.
+    pub(crate) fn scalar(&self) -> Option<&Value> {
+        match &self.node {
+            Node::Scalar(value) => Some(value),
+            Node::List(_) | Node::Map(_) => None,
+        }
+    }
+
     /// The text of a member of a map.
-    pub(super) fn text(&self, key: &str) -> Option<&str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
         match &self.get(key)?.node {
             Node::Scalar(Value::String(text)) => Some(text),
             _ => None,
@@ -70,19 +86,23 @@ impl Tree {
     }
 
     /// The items of a list.
-    pub(super) fn items(&self) -> &[Self] {
+    pub(crate) fn items(&self) -> &[Self] {
         match &self.node {
             Node::List(items) => items,
             Node::Scalar(_) | Node::Map(_) => &[],
         }
     }
 
-    pub(super) fn is_map(&self) -> bool {
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.node, Node::List(_))
+    }
+
+    pub(crate) fn is_map(&self) -> bool {
         matches!(self.node, Node::Map(_))
     }
 
     /// The value without its places.
-    pub(super) fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         match &self.node {
             Node::Scalar(value) => value.clone(),
             Node::List(items) => items.iter().map(Self::to_value).collect(),
@@ -94,7 +114,7 @@ impl Tree {
 
     /// Where a field stands, as in `spec.ports[0].port` or `metadata.labels[a.b/c]`; where it is
     /// missing, what would contain it.
-    pub(super) fn position_of(&self, field: &str) -> Option<Position> {
+    pub(crate) fn position_of(&self, field: &str) -> Option<Position> {
         let mut found = self;
         for step in steps(field) {
             let next = match &found.node {
@@ -112,7 +132,7 @@ impl Tree {
 
     /// The first field that stands in this tree but not in `known`, which holds what was understood
     /// of it.
-    pub(super) fn unknown_field(&self, known: &Value) -> Option<String> {
+    pub(crate) fn unknown_field(&self, known: &Value) -> Option<String> {
         match (&self.node, known) {
             (Node::Map(members), Value::Object(known)) => {
                 members.iter().find_map(|(key, value)| match known.get(key) {

@@ -67,6 +67,12 @@ impl Ipv4 {
 }
 
 impl Ipv6 {
+    /// From four 32-bit words as they lie in memory (network order, first word first).
+    #[inline(always)]
+    pub const fn from_quarters(first: u32, second: u32, third: u32, fourth: u32) -> Self {
+        Self { first: join(first, second), second: join(third, fourth) }
+    }
+
     /// From two 64-bit words as they lie in memory (network order, first word first).
     pub const fn from_wire(words: [u64; 2]) -> Self {
         Self { first: words[0], second: words[1] }
@@ -332,6 +338,13 @@ mod tests {
     fn a_mapped_address_is_the_one_of_rfc_4291() {
         let four = Ipv4Addr::new(192, 0, 2, 1);
         let mapped = Ipv6::mapped(four.into());
+        let [prefix, four_bits] = [0xffff_u32.to_be(), Ipv4::from(four).to_wire()];
+        assert_eq!(Ipv6::from_quarters(0, 0, prefix, four_bits), mapped);
+        assert_eq!(
+            Ipv6::from_quarters(1, 2, 3, 4).to_wire().map(u64::to_ne_bytes),
+            [[1_u32, 2].map(u32::to_ne_bytes).concat(), [3_u32, 4].map(u32::to_ne_bytes).concat(),]
+                .map(|bytes| <[u8; 8]>::try_from(bytes).unwrap())
+        );
         assert_eq!(Ipv6Addr::from(mapped), four.to_ipv6_mapped());
         assert_eq!(Ipv4Addr::from(mapped.unmapped()), four);
         assert!(mapped.is_mapped());

@@ -4,11 +4,13 @@
 //! agreement. A failure after the start is reported and tried again with the next change: what is in
 //! force stays in force.
 
+mod options;
 mod settings;
+mod sockets;
 mod source_ports;
 mod xdp;
 
-use std::{collections::BTreeSet, path::PathBuf, process};
+use std::{collections::BTreeSet, process};
 
 use anyhow::{Context as _, Result};
 use lb_common::tables::{Device, DeviceRole};
@@ -16,49 +18,23 @@ use lb_common::tables::{Device, DeviceRole};
 use crate::{
     compile::{self, NodeFacts},
     dataplane::{
-        Clock, Hookup, Pins, Point, Programs, Sizes, Tables, TcMode, Writer, XdpMode,
+        Clock, Hookup, Pins, Point, Programs, SocketHookup, Tables, Writer, XdpMode,
         census::Census,
-        collect::{self, Jiffies, Timeouts},
+        collect::{self, Jiffies},
         read_back,
     },
-    devices::{self, BridgeCalls, Classified, Devices, Forwarding, Selection},
-    model::{Conflict, IpRange, NodePortRange, Problem},
+    devices::{self, BridgeCalls, Classified, Devices, Forwarding},
+    model::{Conflict, Problem},
     source::Snapshot,
     state::{ServiceObject, ServiceState, State},
 };
+pub use options::Options;
 use settings::settings;
 use source_ports::SourcePorts;
 
 /// How many entries of UDP flows the table that evicts nothing may hold: a quarter of it, so that
 /// they never crowd out TCP.
 const UDP_SHARE: usize = 4;
-
-/// What doesn't change while the instance runs.
-#[derive(Debug)]
-pub struct Options {
-    /// Which interfaces.
-    pub selection: Selection,
-    /// How XDP is attached.
-    pub xdp: XdpMode,
-    /// Whether XDP may send out of any uplink that it is attached to.
-    pub xdp_transmit: bool,
-    /// How TC programs are attached.
-    pub tc: TcMode,
-    /// This node's name, by which endpoints say where they are.
-    pub node_name: String,
-    /// The ranges of cluster IPs, at most one of each family.
-    pub service_ranges: Vec<IpRange>,
-    /// The range of node ports, which no source port is of.
-    pub node_ports: NodePortRange,
-    /// How long silent flows live.
-    pub timeouts: Timeouts,
-    /// Of how many packets that there is something to tell of one is told; 0: of none.
-    pub sample_events: u32,
-    /// Sizes of new tables.
-    pub sizes: Sizes,
-    /// Where the state is told.
-    pub state_file: PathBuf,
-}
 
 /// A running instance.
 pub struct Controller {
@@ -68,6 +44,7 @@ pub struct Controller {
     tables: Tables,
     writer: Writer,
     hookup: Hookup,
+    sockets: SocketHookup,
     clock: Clock,
     snapshot: Snapshot,
     interfaces: Classified,
@@ -100,6 +77,7 @@ impl Controller {
             }
         };
         let hookup = Hookup::new(&pins, options.tc);
+        let sockets = SocketHookup::new(&pins);
         let mut controller = Self {
             options,
             pins,
@@ -107,6 +85,7 @@ impl Controller {
             tables,
             writer,
             hookup,
+            sockets,
             clock,
             snapshot,
             interfaces,
@@ -125,7 +104,8 @@ impl Controller {
     }
 
     fn load(options: &Options, pins: &Pins) -> Result<(Programs, Tables, Writer, Clock)> {
-        let mut programs = Programs::load(pins, &options.sizes)?;
+        let mut programs =
+            Programs::load_with(pins, &options.sizes, sockets::scope(options.sockets)?)?;
         let tables = Tables::open(pins)?;
         let clock = Clock::measure(&mut programs)?;
         tables.set_settings(settings(
@@ -143,6 +123,7 @@ impl Controller {
         self.write_devices()?;
         self.write_services()?;
         self.attach(true)?;
+        self.attach_sockets()?;
         self.programs.release_other_stages(&self.pins)?;
         self.warn_of_settings();
         self.tell()
@@ -204,6 +185,7 @@ impl Controller {
 
     /// Detaches everything and leaves nothing behind.
     pub fn stop(mut self) -> Result<()> {
+        self.sockets.detach_all().context("can't detach from the cgroup")?;
         self.hookup.detach_all().context("can't detach")?;
         self.pins.remove()?;
         State::remove(&self.options.state_file)?;
@@ -377,6 +359,7 @@ impl Controller {
             pid: process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             attached: self.hookup.attached().cloned().collect(),
+            sockets: self.socket_state(),
             notes: self.notes.iter().cloned().collect(),
             services: services.collect(),
             objects: ServiceObject::all(&self.snapshot),

@@ -26,6 +26,9 @@ pub struct State {
     pub version: String,
     /// What is attached where.
     pub attached: Vec<Attached>,
+    /// The programs at sockets, if they are attached.
+    #[serde(default)]
+    pub sockets: Option<SocketState>,
     /// What is not as one might expect, such as an uplink without XDP.
     pub notes: Vec<String>,
     /// Services by their number.
@@ -35,6 +38,18 @@ pub struct State {
     pub objects: Vec<ServiceObject>,
     /// What is wrong with the manifests.
     pub problems: Vec<String>,
+}
+
+/// Where the programs at sockets are attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SocketState {
+    /// The cgroup.
+    pub cgroup: String,
+    /// Sockets in other network namespaces than the node's are left alone.
+    pub host_only: bool,
+    /// The programs.
+    pub programs: Vec<String>,
 }
 
 /// A service: one port of a Service in one family.

@@ -17,7 +17,7 @@ mod talk;
 pub use bind::may_bind;
 pub use connect::connect;
 pub use release::{release, release_talks};
-pub use talk::{TALKS, TALK_SECONDS, send};
+pub use talk::{TALK_SECONDS, TALKS, send};
 
 use crate::{
     addr::{Address, Port},

@@ -11,7 +11,7 @@ use super::Instance;
 use crate::{
     control::{self, ControlPlane, Pool},
     controller::{Controller, Options},
-    dataplane::{Pins, Sizes, TcMode, XdpMode, collect::Timeouts},
+    dataplane::{Pins, Sizes, SocketMode, TcMode, XdpMode, collect::Timeouts, tell_of_bind},
     devices::{DeviceWatch, Pattern, Selection},
     model::{Family, IpRange, NODE_PORTS, NodePortRange},
     privileges,
@@ -78,6 +78,15 @@ pub struct Run {
     /// How TC programs are attached
     #[arg(long, value_enum, default_value_t)]
     tc: TcMode,
+
+    /// Whose sockets are given an endpoint when they connect, so that none of their packets is translated
+    #[arg(long, value_enum, default_value_t)]
+    socket_lb: SocketMode,
+
+    /// The cgroup (version 2) whose processes these are, with those of all cgroups below it [default: the root
+    /// of the first cgroup2 mount]
+    #[arg(long, value_name = "DIR")]
+    cgroup: Option<PathBuf>,
 
     /// Tell lb events of one in N packets that began a flow, were dropped or went to another endpoint; 0:
     /// of none. lb events --every changes it while lb runs
@@ -221,6 +230,8 @@ impl Run {
             xdp: self.xdp,
             xdp_transmit: self.xdp_transmit,
             tc: self.tc,
+            sockets: self.socket_lb,
+            cgroup: self.cgroup,
             node_name,
             service_ranges: self.service_ranges,
             node_ports: self.node_port_range,
@@ -232,6 +243,7 @@ impl Run {
         let pins = Pins::of(&self.instance.bpffs, &self.instance.instance);
         let mut controller = Controller::start(options, pins, snapshot, &devices)?;
 
+        let mut binds = controller.refused_binds()?;
         let mut collect = tokio::time::interval(COLLECT_EVERY);
         loop {
             tokio::select! {
@@ -243,6 +255,9 @@ impl Run {
                     if let Some(devices) = change.devices {
                         controller.set_devices(&devices);
                     }
+                }
+                bind = binds.next() => {
+                    tell_of_bind(&bind.context("can't read who was refused a node port")?);
                 }
                 _ = collect.tick() => controller.collect(),
                 _ = interrupt.recv() => break,

@@ -23,7 +23,7 @@ use crate::{
         census::{Census, Headroom},
         read_back,
     },
-    state::{ServiceObject, ServiceState, State},
+    state::{ServiceObject, ServiceState, SocketState, State},
 };
 use services::ServiceReport;
 
@@ -56,6 +56,7 @@ struct Report {
     pid: Option<u32>,
     version: Option<String>,
     attached: Vec<Attached>,
+    sockets: Option<SocketState>,
     notes: Vec<String>,
     problems: Vec<String>,
     services: Vec<ServiceReport>,
@@ -123,6 +124,7 @@ impl Report {
             pid: running.then_some(state.pid),
             version: running.then_some(state.version),
             attached: state.attached,
+            sockets: state.sockets,
             notes: state.notes,
             problems: state.problems,
             services,
@@ -148,6 +150,7 @@ impl Report {
             }
         }
         let _ = writeln!(text, "{}\n", self.interfaces());
+        let _ = writeln!(text, "{}\n", sockets(self.sockets.as_ref()));
         if !self.objects.is_empty() {
             let _ = writeln!(text, "{}\n", objects::objects(&self.objects));
         }
@@ -209,6 +212,16 @@ impl Report {
         }
         table
     }
+}
+
+/// Where sockets are given an endpoint when they connect.
+fn sockets(state: Option<&SocketState>) -> String {
+    let Some(SocketState { cgroup, host_only, programs }) = state else {
+        return "sockets: not seen when they connect".to_owned();
+    };
+    let whose = if *host_only { "of the node's own network namespace" } else { "of all processes" };
+    let count = programs.len();
+    format!("sockets: {whose} at the cgroup {cgroup}, {count} programs")
 }
 
 /// How many ways to endpoints are shown with their source ports.

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use super::{
@@ -31,16 +31,24 @@ pub(super) struct Line<'a> {
 enum Kind {
     ClusterIp,
     NodePort,
+    /// The same wherever on the node, for its sockets.
+    AnyNode,
     LoadBalancer,
     External,
 }
+
+/// No address in particular.
+const ANY_NODE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 /// Deals the frontends out, and tells what was wanted twice.
 pub(super) fn deal_out(lines: &mut [Line<'_>], model: &Model, node: &NodeFacts) -> Vec<Conflict> {
     let free = free_for_node_ports(model, node);
     let mut holders: BTreeMap<Frontend, usize> = BTreeMap::new();
     let mut conflicts = Vec::new();
-    for kind in [Kind::ClusterIp, Kind::NodePort, Kind::LoadBalancer, Kind::External] {
+    let kinds =
+        [Kind::ClusterIp, Kind::NodePort, Kind::AnyNode, Kind::LoadBalancer, Kind::External];
+    for kind in kinds {
         for at in 0..lines.len() {
             for (index, frontend) in lines[at].wanted(kind, &free) {
                 match holders.entry(frontend) {
@@ -51,6 +59,8 @@ pub(super) fn deal_out(lines: &mut [Line<'_>], model: &Model, node: &NodeFacts) 
                     }
                     // An address may be the load balancer's and an external one.
                     Entry::Occupied(entry) if *entry.get() == at => {}
+                    // It was told of the node's addresses.
+                    Entry::Occupied(_) if matches!(kind, Kind::AnyNode) => {}
                     Entry::Occupied(entry) => {
                         let holder = &lines[*entry.get()];
                         conflicts.push(lines[at].conflict(kind, index, frontend, holder));
@@ -98,6 +108,7 @@ impl Line<'_> {
         let (addresses, port) = match kind {
             Kind::ClusterIp => (&self.service.cluster_ips[..], Some(self.port.port)),
             Kind::NodePort => (node_addresses, self.port.node_port),
+            Kind::AnyNode => (&ANY_NODE[..], self.port.node_port),
             Kind::LoadBalancer => (&traffic.load_balancer_ips[..], Some(self.port.port)),
             Kind::External => (&traffic.external_ips[..], Some(self.port.port)),
         };
@@ -112,7 +123,7 @@ impl Line<'_> {
     fn kind(&self, kind: Kind) -> FrontendKind {
         match kind {
             Kind::ClusterIp => FrontendKind::ClusterIp,
-            Kind::NodePort => FrontendKind::NodePort,
+            Kind::NodePort | Kind::AnyNode => FrontendKind::NodePort,
             // Ranges of one family guard nothing in the other, as kube-proxy has it.
             Kind::LoadBalancer => {
                 FrontendKind::LoadBalancer { guarded: !self.desired.source_ranges.is_empty() }
@@ -124,7 +135,7 @@ impl Line<'_> {
     fn conflict(&self, kind: Kind, index: usize, frontend: Frontend, holder: &Self) -> Conflict {
         let field = match kind {
             Kind::ClusterIp => format!("spec.clusterIPs[{index}]"),
-            Kind::NodePort => format!("spec.ports[{}].nodePort", self.index),
+            Kind::NodePort | Kind::AnyNode => format!("spec.ports[{}].nodePort", self.index),
             Kind::LoadBalancer => format!("status.loadBalancer.ingress[{index}].ip"),
             Kind::External => format!("spec.externalIPs[{index}]"),
         };

@@ -15,6 +15,7 @@
 mod classify;
 mod error;
 mod kernel;
+mod namespace;
 mod netlink;
 mod ports;
 mod snapshot;
@@ -24,6 +25,7 @@ mod watch;
 pub use classify::{Bridge, Classified, Pattern, Selection, Uplink, Workload, classify};
 pub use error::DeviceError;
 pub use kernel::check_kernel;
+pub use namespace::{is_first_namespace, own_namespace};
 pub use netlink::replay;
 pub use ports::snat_ports;
 pub use snapshot::{Address, Devices, Link, Mac};

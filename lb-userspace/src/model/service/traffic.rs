@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::ServiceType;
+use super::{ServiceType, annotations};
 use crate::model::{
     address::{self, IpRange},
     invalid::{Findings, Rule},
@@ -32,6 +32,8 @@ pub struct Traffic {
     pub external_policy: TrafficPolicy,
     /// Seconds for which a client stays with its endpoint.
     pub affinity: Option<u32>,
+    /// Sockets are not given an endpoint when they connect; packets are translated.
+    pub packets_only: bool,
 }
 
 /// `internalTrafficPolicy` and `externalTrafficPolicy`.
@@ -62,6 +64,7 @@ pub(super) fn read(
             findings,
         ),
         affinity: affinity(spec, findings),
+        packets_only: annotations::packets_only(&object.metadata, findings),
     }
 }
 

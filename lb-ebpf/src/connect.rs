@@ -21,9 +21,6 @@ use crate::{
 const ECONNREFUSED: i32 = 111;
 const EHOSTUNREACH: i32 = 113;
 
-/// What a program decides.
-type Outcome<A> = Result<Option<(A, Port)>, DropReason>;
-
 /// The address of a system call.
 #[derive(Clone, Copy)]
 struct Call {
@@ -122,15 +119,11 @@ fn unmapped(end: End<Ipv6>) -> End<Ipv4> {
     End { address: end.address.unmapped(), port: end.port, protocol: end.protocol }
 }
 
-/// Carries out what was decided before a system call.
+/// What a system call is to do.
 #[inline(always)]
-fn conclude<A>(outcome: Outcome<A>, set: impl FnOnce((A, Port))) -> i32 {
+fn conclude(outcome: Result<(), DropReason>) -> i32 {
     match outcome {
-        Ok(None) => ALLOW,
-        Ok(Some(endpoint)) => {
-            set(endpoint);
-            ALLOW
-        }
+        Ok(()) => ALLOW,
         Err(DropReason::NoLocalBackend) => refuse(EHOSTUNREACH),
         Err(_) => refuse(ECONNREFUSED),
     }
@@ -141,8 +134,7 @@ fn conclude<A>(outcome: Outcome<A>, set: impl FnOnce((A, Port))) -> i32 {
 #[inline(always)]
 fn lb_connect4(ctx: SockAddrContext) -> i32 {
     let call = Call::of(&ctx);
-    let to = call.v4();
-    conclude(connect_v4(&call, to), |endpoint| call.set_v4(endpoint))
+    connect_v4(&call, call.v4(), |endpoint| call.set_v4(endpoint))
 }
 
 /// A socket connects to an IPv6 address, or to an IPv4-mapped one.
@@ -152,17 +144,17 @@ fn lb_connect6(ctx: SockAddrContext) -> i32 {
     let call = Call::of(&ctx);
     let to = call.v6();
     if to.address.is_mapped() {
-        return conclude(connect_v4(&call, unmapped(to)), |endpoint| call.set_mapped(endpoint));
+        return connect_v4(&call, unmapped(to), |endpoint| call.set_mapped(endpoint));
     }
-    let before = is_datagram(to.protocol).then(|| peer_v6(sock(&call), to.protocol)).flatten();
-    let outcome = socket::connect(&call.socket, &call.tables(), now(), to, before);
-    conclude(outcome, |endpoint| call.set_v6(endpoint))
+    let before = || is_datagram(to.protocol).then(|| peer_v6(sock(&call), to.protocol)).flatten();
+    let give = |endpoint| call.set_v6(endpoint);
+    conclude(socket::connect(&call.socket, &call.tables(), now(), to, before, give))
 }
 
 #[inline(always)]
-fn connect_v4(call: &Call, to: End<Ipv4>) -> Outcome<Ipv4> {
-    let before = is_datagram(to.protocol).then(|| peer_v4(sock(call), to.protocol)).flatten();
-    socket::connect(&call.socket, &call.tables(), now(), to, before)
+fn connect_v4(call: &Call, to: End<Ipv4>, give: impl FnOnce((Ipv4, Port))) -> i32 {
+    let before = || is_datagram(to.protocol).then(|| peer_v4(sock(call), to.protocol)).flatten();
+    conclude(socket::connect(&call.socket, &call.tables(), now(), to, before, give))
 }
 
 /// Only these may be connected again.
@@ -184,8 +176,8 @@ fn sock(call: &Call) -> *const aya_ebpf::bindings::bpf_sock {
 #[inline(always)]
 fn lb_sendmsg4(ctx: SockAddrContext) -> i32 {
     let call = Call::of(&ctx);
-    let outcome = socket::send(&call.socket, &call.tables(), now(), call.v4());
-    conclude(outcome, |endpoint| call.set_v4(endpoint))
+    let give = |endpoint| call.set_v4(endpoint);
+    conclude(socket::send(&call.socket, &call.tables(), now(), call.v4(), give))
 }
 
 /// A socket that isn't connected sends to an IPv6 address. To an IPv4-mapped one it sends by IPv4.
@@ -193,8 +185,8 @@ fn lb_sendmsg4(ctx: SockAddrContext) -> i32 {
 #[inline(always)]
 fn lb_sendmsg6(ctx: SockAddrContext) -> i32 {
     let call = Call::of(&ctx);
-    let outcome = socket::send(&call.socket, &call.tables(), now(), call.v6());
-    conclude(outcome, |endpoint| call.set_v6(endpoint))
+    let give = |endpoint| call.set_v6(endpoint);
+    conclude(socket::send(&call.socket, &call.tables(), now(), call.v6(), give))
 }
 
 /// A process is told the sender of an IPv4 datagram.

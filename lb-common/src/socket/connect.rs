@@ -13,24 +13,29 @@ use crate::{
     verdict::{DropReason, Event},
 };
 
-/// The endpoint to connect to; `None`: it is no Service of ours, and stays as it is. `before`: what a UDP
-/// socket was connected to until now.
+/// Gives the endpoint to connect to, unless it is no Service of ours: then all stays as it is. `before`: what a
+/// UDP socket was connected to until now, asked for when that matters.
+///
+/// The endpoint is given away here and not returned: a value that is there on some ways only comes out of the
+/// compiler as a register that was never written, which verifiers refuse ("R1 !read_ok", 6.18).
 #[inline(always)]
 pub fn connect<A: Family + Default, S: Socket, T: Tables + SocketTables<A>>(
     socket: &S,
     tables: &T,
     now: u32,
     to: End<A>,
-    before: Option<End<A>>,
-) -> Result<Option<(A, Port)>, DropReason> {
+    before: impl FnOnce() -> Option<End<A>>,
+    give: impl FnOnce((A, Port)),
+) -> Result<(), DropReason> {
     let Some(frontend) = frontend(socket, tables, to) else {
-        return Ok(None);
+        return Ok(());
     };
     let choice = choose(socket, tables, now, to, frontend)?;
-    if let Some(before) = before {
+    if let Some(before) = before() {
         tables.forget_translated(&before.key(socket.cookie()));
     }
-    Ok(Some(remember(socket, tables, to, &choice)))
+    give(remember(socket, tables, to, &choice));
+    Ok(())
 }
 
 /// A service's choice for a socket. That the port is random spreads a process's connections, and has no part

@@ -22,46 +22,47 @@ pub const TALK_SECONDS: u32 = 60;
 /// the others when it is full.
 pub const TALKS: u32 = 8;
 
-/// The endpoint to send to; `None`: it is no Service of ours, and stays as it is.
+/// Gives the endpoint to send to, unless it is no Service of ours: then all stays as it is.
 #[inline(always)]
 pub fn send<A: Family + Default, S: Socket, T: Tables + SocketTables<A>>(
     socket: &S,
     tables: &T,
     now: u32,
     to: End<A>,
-) -> Result<Option<(A, Port)>, DropReason> {
+    give: impl FnOnce((A, Port)),
+) -> Result<(), DropReason> {
     let Some(frontend) = frontend(socket, tables, to) else {
-        return Ok(None);
+        return Ok(());
     };
     let key = to.key(socket.cookie());
-    let before = tables.talk(&key);
-    let mut endpoint = None;
-    if let Some(talk) = before {
-        endpoint = ServiceTables::<A>::backend(tables, talk.backend);
-        let silent = now.wrapping_sub(talk.last_seen);
-        if let Some(endpoint) = endpoint
-            && silent < TALK_SECONDS.wrapping_mul(tables.hz())
-        {
+    // Without a generation there was none.
+    let before = tables.talk(&key).unwrap_or_default();
+    if before.backend.generation != 0
+        && let Some(endpoint) = ServiceTables::<A>::backend(tables, before.backend)
+    {
+        let silent = now.wrapping_sub(before.last_seen);
+        if silent < TALK_SECONDS.wrapping_mul(tables.hz()) {
             if silent >= tables.hz() {
-                tables.set_talk(&key, &Talk { last_seen: now, ..talk });
+                tables.set_talk(&key, &Talk { last_seen: now, ..before });
             }
-            expect_replies(socket, tables, to, endpoint, &talk, frontend.service);
-            return Ok(Some(endpoint));
+            expect_replies(socket, tables, to, endpoint, &before, frontend.service);
+            give(endpoint);
+            return Ok(());
         }
-    }
-    let choice = choose(socket, tables, now, to, frontend)?;
-    // Who was chosen before and is still there answers no more.
-    if let Some(endpoint) = endpoint {
+        // Whoever is chosen now, this one answers no more.
         tables.forget_translated(&to.at(endpoint).key(socket.cookie()));
     }
-    let (previous, previous_port) = match before {
-        Some(talk) => (talk.previous, talk.previous_port),
-        None => begin(socket, tables, to),
+    let choice = choose(socket, tables, now, to, frontend)?;
+    let (previous, previous_port) = if before.backend.generation == 0 {
+        begin(socket, tables, to)
+    } else {
+        (before.previous, before.previous_port)
     };
     let backend = choice.backend;
     let talk = Talk { previous, backend, last_seen: now, previous_port, reserved: 0 };
     tables.set_talk(&key, &talk);
-    Ok(Some(remember(socket, tables, to, &choice)))
+    give(remember(socket, tables, to, &choice));
+    Ok(())
 }
 
 /// The key of a socket's list.

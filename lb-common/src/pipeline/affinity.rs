@@ -32,8 +32,10 @@ impl<A: Address> Client<A> {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the bits that an address has no room for")]
     pub fn in_namespace(number: u64) -> Self {
-        let further = (number >> 32) as u32 & 0x1fff_ffff;
-        Self { address: A::from_number(number), space: 1 << 31 | further << 2 }
+        let further = (number >> 32) as u32;
+        // The address alone is what is hashed: it is to differ with all of the number.
+        let mixed = number ^ u64::from(further.wrapping_mul(0x9e37_79b1));
+        Self { address: A::from_number(mixed), space: 1 << 31 | (further & 0x1fff_ffff) << 2 }
     }
 
     #[inline(always)]

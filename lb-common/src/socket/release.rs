@@ -1,7 +1,8 @@
 //! A socket is closed: what is known of it goes.
 //!
-//! Not found again is what belongs to an endpoint that was removed meanwhile and that a UDP socket talked to:
-//! whoever ends such sockets takes it away, or the table when it is full.
+//! Not found again is what belongs to an endpoint that was removed meanwhile and that a UDP socket talked to, and
+//! the note of a TCP socket that the endpoint refused while its process waited, because the kernel has forgotten
+//! the port by then: whoever ends sockets of such endpoints takes it away, or the table when it is full.
 
 use super::{
     End, Socket, SocketTables,

@@ -145,6 +145,7 @@ default/a:n/TCP IPv4
   at 10.96.0.10:30080/TCP
   at 10.96.0.11:30080/TCP external
 default/b:http/TCP IPv4
+  at 0.0.0.0:30080/TCP
   at 10.96.0.11:80/TCP
   at 192.0.2.1:30080/TCP
 "

@@ -67,7 +67,7 @@ fn with_affinity_each_network_namespace_is_a_client() -> Result<()> {
     seen.bed.manifests.write(&format!("{}.yaml", service.name), &yaml)?;
     seen.bed.lb.wait_for("affinity", |status| {
         let services = status["services"].as_array();
-        services.is_some_and(|all| all.iter().all(|one| one["rules"]["affinitySeconds"] == 10_800))
+        services.is_some_and(|all| all.iter().all(|one| one["affinitySeconds"] == 10_800))
     })?;
     let cluster = &seen.bed.cluster;
     for namespace in [cluster.node(1), cluster.pod(1, 3), cluster.pod(1, 1)] {

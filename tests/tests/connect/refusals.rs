@@ -54,7 +54,7 @@ fn where_a_policy_leaves_no_endpoint_there_is_no_way() -> Result<()> {
     seen.bed.lb.wait_for("the policy", |status| {
         let services = status["services"].as_array();
         services.is_some_and(|services| {
-            services.iter().all(|one| one["rules"]["internal"]["otherwise"] == "dropped")
+            services.iter().all(|one| one["internal"]["otherwise"] == "dropped")
         })
     })?;
     check(&seen, libc::EHOSTUNREACH, "drop_no_local_backend")

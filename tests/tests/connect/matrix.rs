@@ -140,8 +140,7 @@ fn a_service_may_want_packets_only() -> Result<()> {
     seen.bed.manifests.write(&format!("{}.yaml", service.name), &annotated)?;
     seen.bed.lb.wait_for("packets only", |status| {
         let services = status["services"].as_array();
-        services
-            .is_some_and(|services| services.iter().all(|one| one["rules"]["packetsOnly"] == true))
+        services.is_some_and(|services| services.iter().all(|one| one["packetsOnly"] == true))
     })?;
     seen.ask(pod, Form::V4, Way::Tcp, target)?;
     assert_eq!(seen.counter("socket_translated")?, 1);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use aya::maps::{IterableMap as _, MapData};
+use aya::maps::MapData;
 use lb_tests::{
     echo::{self, NODE_PORT, cluster_ip, node_port},
     lab::{Cgroup, cast::Family},

@@ -24,7 +24,9 @@ use serde_json::Value;
 /// The cluster with `lb` at a cgroup.
 pub struct Seen {
     // In the order in which they have to go.
+    /// The cluster.
     pub bed: Bed,
+    /// The cgroup of its clients.
     pub cgroup: Cgroup,
 }
 

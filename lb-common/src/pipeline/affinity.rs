@@ -30,7 +30,6 @@ impl<A> Client<A> {
 impl<A: Address> Client<A> {
     /// All of a network namespace.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the bits that an address has no room for")]
     pub fn in_namespace(number: u64) -> Self {
         let further = (number >> 32) as u32;
         // The address alone is what is hashed: it is to differ with all of the number.

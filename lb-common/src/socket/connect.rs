@@ -17,7 +17,7 @@ use crate::{
 /// UDP socket was connected to until now, asked for when that matters.
 ///
 /// The endpoint is given away here and not returned: a value that is there on some ways only comes out of the
-/// compiler as a register that was never written, which verifiers refuse ("R1 !read_ok", 6.18).
+/// compiler as a register that was never written, which verifiers refuse ("`R1 !read_ok`", 6.18).
 #[inline(always)]
 pub fn connect<A: Family + Default, S: Socket, T: Tables + SocketTables<A>>(
     socket: &S,

@@ -66,6 +66,10 @@ impl Call {
     }
 
     #[inline(always)]
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "they are eight bytes behind the context's beginning"
+    )]
     fn v6(&self) -> End<Ipv6> {
         // SAFETY: two words of the program's own context, aligned, as the kernel lets them be read.
         let address = unsafe {
@@ -96,6 +100,10 @@ impl Call {
     }
 
     #[inline(always)]
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "they are eight bytes behind the context's beginning"
+    )]
     fn set_v6(&self, (address, port): (Ipv6, Port)) {
         let [first, second] = address.to_wire();
         // SAFETY: two words of the program's own context, aligned, as the kernel lets them be written.

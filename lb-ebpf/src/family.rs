@@ -5,7 +5,7 @@ use lb_common::{
     addr::{Ipv4, Ipv6},
     tables::{
         AddressRange, AffinityKey, Draft, Flow, FlowKey, FragmentKey, Fragmented, Frontend,
-        FrontendKey, Remembered, SocketKey, Talk, Translated,
+        FrontendKey, Remembered,
     },
 };
 
@@ -14,8 +14,7 @@ use crate::{
     maps::{
         ADDRESSES_V4, ADDRESSES_V6, AFFINITY_V4, AFFINITY_V6, CONFIG, DRAFT_V4, DRAFT_V6, FLOWS_V4,
         FLOWS_V6, FRAGMENTS_V4, FRAGMENTS_V6, FRONTENDS_V4, FRONTENDS_V6, NEW_FLOWS_V4,
-        NEW_FLOWS_V6, RangeData, SOCKETS_V4, SOCKETS_V6, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
-        TALKS_V4, TALKS_V6,
+        NEW_FLOWS_V6, RangeData, SOURCE_RANGES_V4, SOURCE_RANGES_V6,
     },
     tables::config,
 };
@@ -31,8 +30,6 @@ pub trait KernelFamily: fib::FibFamily + lb_common::pipeline::Family + Default +
     fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Self>>;
     fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragmented>;
     fn drafts() -> &'static PerCpuArray<Draft<Self>>;
-    fn sockets() -> &'static LruHashMap<SocketKey<Self>, Translated<Self>>;
-    fn talks() -> &'static LruHashMap<SocketKey<Self>, Talk<Self>>;
     fn of_backend(address: Ipv6) -> Self;
 }
 
@@ -80,16 +77,6 @@ impl KernelFamily for Ipv4 {
     #[inline(always)]
     fn drafts() -> &'static PerCpuArray<Draft<Self>> {
         &DRAFT_V4
-    }
-
-    #[inline(always)]
-    fn sockets() -> &'static LruHashMap<SocketKey<Self>, Translated<Self>> {
-        &SOCKETS_V4
-    }
-
-    #[inline(always)]
-    fn talks() -> &'static LruHashMap<SocketKey<Self>, Talk<Self>> {
-        &TALKS_V4
     }
 
     #[inline(always)]
@@ -142,16 +129,6 @@ impl KernelFamily for Ipv6 {
     #[inline(always)]
     fn drafts() -> &'static PerCpuArray<Draft<Self>> {
         &DRAFT_V6
-    }
-
-    #[inline(always)]
-    fn sockets() -> &'static LruHashMap<SocketKey<Self>, Translated<Self>> {
-        &SOCKETS_V6
-    }
-
-    #[inline(always)]
-    fn talks() -> &'static LruHashMap<SocketKey<Self>, Talk<Self>> {
-        &TALKS_V6
     }
 
     #[inline(always)]

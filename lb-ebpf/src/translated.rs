@@ -1,14 +1,49 @@
 //! The tables of translated sockets, over the maps.
 
-use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::{bindings::BPF_ANY, maps::LruHashMap};
 use lb_common::{
+    addr::{Ipv4, Ipv6},
     socket::SocketTables,
     tables::{SocketKey, Talk, Translated},
 };
 
-use crate::{family::KernelFamily, tables::Kernel};
+use crate::{
+    family::KernelFamily,
+    maps::{SOCKETS_V4, SOCKETS_V6, TALKS_V4, TALKS_V6},
+    tables::Kernel,
+};
 
-impl<A: KernelFamily> SocketTables<A> for Kernel {
+/// Which of these maps are a family's.
+pub trait SocketFamily: KernelFamily {
+    fn sockets() -> &'static LruHashMap<SocketKey<Self>, Translated<Self>>;
+    fn talks() -> &'static LruHashMap<SocketKey<Self>, Talk<Self>>;
+}
+
+impl SocketFamily for Ipv4 {
+    #[inline(always)]
+    fn sockets() -> &'static LruHashMap<SocketKey<Self>, Translated<Self>> {
+        &SOCKETS_V4
+    }
+
+    #[inline(always)]
+    fn talks() -> &'static LruHashMap<SocketKey<Self>, Talk<Self>> {
+        &TALKS_V4
+    }
+}
+
+impl SocketFamily for Ipv6 {
+    #[inline(always)]
+    fn sockets() -> &'static LruHashMap<SocketKey<Self>, Translated<Self>> {
+        &SOCKETS_V6
+    }
+
+    #[inline(always)]
+    fn talks() -> &'static LruHashMap<SocketKey<Self>, Talk<Self>> {
+        &TALKS_V6
+    }
+}
+
+impl<A: SocketFamily> SocketTables<A> for Kernel {
     #[inline(always)]
     fn translated(&self, key: &SocketKey<A>) -> Option<Translated<A>> {
         // SAFETY: a pointer into the map's memory. If the entry is evicted just now, what is read is another

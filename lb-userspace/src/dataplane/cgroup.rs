@@ -93,7 +93,7 @@ fn mounted(mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// A path as it was before spaces in it were written as octal numbers (proc_pid_mounts(5)).
+/// A path as it was before spaces in it were written as octal numbers (`proc_pid_mounts(5)`).
 fn unescaped(path: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()

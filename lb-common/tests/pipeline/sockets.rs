@@ -362,6 +362,7 @@ fn nobody_on_the_node_binds_a_node_port() {
             refused += 1;
         }
         assert!(may(SOCKET, LOCAL.socket(family, NODE_PORT), l4), "no address of the node");
+        assert!(may(SOCKET, Front::Cluster.socket(family), l4), "a frontend, and no node port");
         assert_eq!(world.tables.counter(Event::BindRefused as u32), refused);
     });
 }

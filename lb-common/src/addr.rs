@@ -38,6 +38,10 @@ pub trait Address: Copy + Eq + Pod + core::fmt::Debug {
     /// Whether packets of this sender can be forwarded and answered across links. Those of a
     /// link-local IPv6 address can't, nor those of a loopback, multicast or unspecified one.
     fn is_routable_source(self) -> bool;
+    /// Whether a process that connects to it means its own network namespace: a loopback address, or none.
+    fn is_here(self) -> bool;
+    /// The bytes of a number as an address that nobody has to be able to reach.
+    fn from_number(number: u64) -> Self;
     /// A number that addresses seldom share; cheap, and not keyed. IPv4 addresses never do, nor those
     /// of an IPv6 /96.
     fn mix(self) -> u32;
@@ -63,6 +67,12 @@ impl Ipv4 {
 }
 
 impl Ipv6 {
+    /// From four 32-bit words as they lie in memory (network order, first word first).
+    #[inline(always)]
+    pub const fn from_quarters(first: u32, second: u32, third: u32, fourth: u32) -> Self {
+        Self { first: join(first, second), second: join(third, fourth) }
+    }
+
     /// From two 64-bit words as they lie in memory (network order, first word first).
     pub const fn from_wire(words: [u64; 2]) -> Self {
         Self { first: words[0], second: words[1] }
@@ -78,6 +88,12 @@ impl Ipv6 {
     pub const fn mapped(address: Ipv4) -> Self {
         let prefix: u32 = 0xffff_u32.to_be();
         Self { first: 0, second: join(prefix, address.0) }
+    }
+
+    /// Whether it is an IPv4 address in the IPv4-mapped form.
+    #[inline(always)]
+    pub const fn is_mapped(self) -> bool {
+        self.first == 0 && self.second == join(0xffff_u32.to_be(), split_second(self.second))
     }
 
     /// The IPv4 address of an IPv4-mapped one (its last four bytes).
@@ -141,6 +157,17 @@ impl Address for Ipv4 {
     }
 
     #[inline(always)]
+    fn is_here(self) -> bool {
+        self.0 == 0 || u32::from_be(self.0) >> 24 == 127
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "as many bytes as there are")]
+    fn from_number(number: u64) -> Self {
+        Self(number as u32)
+    }
+
+    #[inline(always)]
     fn mix(self) -> u32 {
         self.0.wrapping_mul(0x9e37_79b1)
     }
@@ -179,6 +206,16 @@ impl Address for Ipv6 {
         let is_multicast = first >> 56 == 0xff;
         let is_loopback_or_unspecified = first == 0 && second <= 1;
         !is_link_local && !is_multicast && !is_loopback_or_unspecified
+    }
+
+    #[inline(always)]
+    fn is_here(self) -> bool {
+        self.first == 0 && u64::from_be(self.second) <= 1
+    }
+
+    #[inline(always)]
+    fn from_number(number: u64) -> Self {
+        Self { first: number, second: 0 }
     }
 
     #[inline(always)]
@@ -274,6 +311,18 @@ mod tests {
     }
 
     #[test]
+    fn loopback_and_no_address_are_here() {
+        for (address, expected) in
+            [("127.0.0.1", true), ("127.255.0.9", true), ("0.0.0.0", true), ("128.0.0.1", false)]
+        {
+            assert_eq!(Ipv4::from(address.parse::<Ipv4Addr>().unwrap()).is_here(), expected);
+        }
+        for (address, expected) in [("::1", true), ("::", true), ("::2", false), ("1::", false)] {
+            assert_eq!(Ipv6::from(address.parse::<Ipv6Addr>().unwrap()).is_here(), expected);
+        }
+    }
+
+    #[test]
     fn neighbouring_addresses_mix_differently_also_in_the_upper_half() {
         let v4 = |last: u32| Ipv4::from(Ipv4Addr::from(0x0a60_0000 + last)).mix();
         let v6 = |last: u128| Ipv6::from(Ipv6Addr::from((0xfd00_0096 << 96) + last)).mix();
@@ -289,7 +338,18 @@ mod tests {
     fn a_mapped_address_is_the_one_of_rfc_4291() {
         let four = Ipv4Addr::new(192, 0, 2, 1);
         let mapped = Ipv6::mapped(four.into());
+        let [prefix, four_bits] = [0xffff_u32.to_be(), Ipv4::from(four).to_wire()];
+        assert_eq!(Ipv6::from_quarters(0, 0, prefix, four_bits), mapped);
+        assert_eq!(
+            Ipv6::from_quarters(1, 2, 3, 4).to_wire().map(u64::to_ne_bytes),
+            [[1_u32, 2].map(u32::to_ne_bytes).concat(), [3_u32, 4].map(u32::to_ne_bytes).concat(),]
+                .map(|bytes| <[u8; 8]>::try_from(bytes).unwrap())
+        );
         assert_eq!(Ipv6Addr::from(mapped), four.to_ipv6_mapped());
         assert_eq!(Ipv4Addr::from(mapped.unmapped()), four);
+        assert!(mapped.is_mapped());
+        for other in ["::", "::192.0.2.1", "1::ffff:192.0.2.1", "::1:ffff:192.0.2.1"] {
+            assert!(!Ipv6::from(other.parse::<Ipv6Addr>().unwrap()).is_mapped(), "{other}");
+        }
     }
 }

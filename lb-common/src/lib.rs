@@ -5,6 +5,7 @@
 //! - [`tables`]: keys and values of the BPF maps.
 //! - [`pipeline`]: what happens to a packet, as generic code over three small things: the
 //!   [`Packet`](packet::Packet), the [`Tables`](pipeline::Tables) and the time.
+//! - [`socket`]: what happens to a socket that connects, sends, receives, binds or is closed.
 //! - [`host`]: those three things in ordinary memory, so that the pipeline runs in `cargo test`.
 //!
 //! **Invariant:** nothing here knows aya, does I/O, or depends on a cargo feature. Nothing on the
@@ -18,6 +19,7 @@ pub mod hash;
 pub mod hook;
 pub mod packet;
 pub mod pipeline;
+pub mod socket;
 pub mod tables;
 pub mod verdict;
 pub mod wire;

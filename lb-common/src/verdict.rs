@@ -213,6 +213,10 @@ pub enum Event {
     EventsLost = 54,
     /// A fragment that waited for its packet's first one came in once more behind it.
     FragmentReleased = 56,
+    /// A socket was given an endpoint when it connected, or sent to a Service for the first time.
+    SocketTranslated = 57,
+    /// A process of the node was refused a node port.
+    BindRefused = 58,
 }
 
 impl Verdict {

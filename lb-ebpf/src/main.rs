@@ -11,7 +11,10 @@
 #![expect(clippy::needless_pass_by_value, reason = "an entry point owns its context")]
 
 mod actions;
+mod asking;
 mod bare;
+mod bind;
+mod connect;
 mod counted;
 mod family;
 mod fib;
@@ -23,6 +26,7 @@ mod services;
 mod sockets;
 mod stages;
 mod tables;
+mod translated;
 mod xdp;
 
 use aya_ebpf::{

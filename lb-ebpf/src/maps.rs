@@ -12,7 +12,7 @@ use lb_common::{
     tables::{
         Account, AddressSet, AffinityKey, Backend, BackendRef, Config, Device, Draft, Endpoint,
         EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey,
-        Neighbour, PortSet, Remembered, Sample, Service, Traffic,
+        Neighbour, PortSet, Remembered, Sample, Service, SocketKey, Talk, Traffic, Translated,
     },
     verdict::{COUNTERS as COUNTER_COUNT, Stage},
 };
@@ -146,6 +146,28 @@ pub static HELD: LruHashMap<HeldKey, Held> = LruHashMap::with_max_entries(Held::
 /// Room for one that is to be held.
 #[map]
 pub static HOLD: PerCpuArray<Held> = PerCpuArray::with_max_entries(1, 0);
+
+/// IPv4 endpoints of sockets → the Service that the socket's process means.
+#[map]
+pub static SOCKETS_V4: LruHashMap<SocketKey<Ipv4>, Translated<Ipv4>> =
+    LruHashMap::with_max_entries(1, 0);
+
+/// IPv6 endpoints of sockets → the Service that the socket's process means.
+#[map]
+pub static SOCKETS_V6: LruHashMap<SocketKey<Ipv6>, Translated<Ipv6>> =
+    LruHashMap::with_max_entries(1, 0);
+
+/// IPv4 Services that UDP sockets talk to without being connected → backend.
+#[map]
+pub static TALKS_V4: LruHashMap<SocketKey<Ipv4>, Talk<Ipv4>> = LruHashMap::with_max_entries(1, 0);
+
+/// IPv6 Services that UDP sockets talk to without being connected → backend.
+#[map]
+pub static TALKS_V6: LruHashMap<SocketKey<Ipv6>, Talk<Ipv6>> = LruHashMap::with_max_entries(1, 0);
+
+/// Who was refused a node port: `RefusedBind`s.
+#[map]
+pub static BINDS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// Room for an IPv4 flow that is being begun.
 #[map]

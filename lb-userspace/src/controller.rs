@@ -6,31 +6,33 @@
 
 mod checks;
 mod facts;
+mod options;
 mod settings;
+mod sockets;
 mod source_ports;
 mod told;
 mod xdp;
 
-use std::{collections::BTreeSet, mem, path::PathBuf};
+use std::{collections::BTreeSet, mem};
 
 use anyhow::{Context as _, Result};
 use lb_common::tables::{Device, DeviceRole};
 
 use crate::{
     compile::Compiler,
-    control::Pool,
     dataplane::{
-        Clock, Hookup, Pins, Point, Programs, Sizes, Tables, TcMode, Writer, XdpMode,
+        Clock, Hookup, Pins, Point, Programs, SocketHookup, Tables, Writer, XdpMode,
         census::Census,
-        collect::{self, Jiffies, Timeouts},
+        collect::{self, Jiffies},
         read_back,
     },
-    devices::{BridgeCalls, Classified, Devices, Selection},
-    health::{self, Health},
-    model::{Conflict, IpRange, NodePortAddresses, NodePortRange, Problem},
+    devices::{BridgeCalls, Classified, Devices},
+    health::Health,
+    model::{Conflict, Problem},
     source::Snapshot,
     state::State,
 };
+pub use options::Options;
 use settings::settings;
 use source_ports::SourcePorts;
 use told::interfaces;
@@ -38,39 +40,6 @@ use told::interfaces;
 /// How many entries of UDP flows the table that evicts nothing may hold: a quarter of it, so that
 /// they never crowd out TCP.
 const UDP_SHARE: usize = 4;
-
-/// What doesn't change while the instance runs.
-#[derive(Debug)]
-pub struct Options {
-    /// Which interfaces.
-    pub selection: Selection,
-    /// How XDP is attached.
-    pub xdp: XdpMode,
-    /// Whether XDP may send out of any uplink that it is attached to.
-    pub xdp_transmit: bool,
-    /// How TC programs are attached.
-    pub tc: TcMode,
-    /// This node's name, by which endpoints say where they are.
-    pub node_name: String,
-    /// The ranges of cluster IPs, at most one of each family.
-    pub service_ranges: Vec<IpRange>,
-    /// The range of node ports, which no source port is of.
-    pub node_ports: NodePortRange,
-    /// On which of the node's addresses node ports are served.
-    pub node_ports_on: NodePortAddresses,
-    /// The pools of load balancers' addresses; only told.
-    pub pools: Vec<Pool>,
-    /// How long silent flows live.
-    pub timeouts: Timeouts,
-    /// Of how many packets that there is something to tell of one is told; 0: of none.
-    pub sample_events: u32,
-    /// Sizes of new tables.
-    pub sizes: Sizes,
-    /// Health checks.
-    pub health: health::Options,
-    /// Where the state is told.
-    pub state_file: PathBuf,
-}
 
 /// A running instance.
 pub struct Controller {
@@ -81,6 +50,7 @@ pub struct Controller {
     compiler: Compiler,
     writer: Writer,
     hookup: Hookup,
+    sockets: SocketHookup,
     clock: Clock,
     snapshot: Snapshot,
     interfaces: Classified,
@@ -116,6 +86,7 @@ impl Controller {
             }
         };
         let hookup = Hookup::new(&pins, options.tc);
+        let sockets = SocketHookup::new(&pins);
         let mut controller = Self {
             options,
             pins,
@@ -124,6 +95,7 @@ impl Controller {
             compiler: Compiler::default(),
             writer,
             hookup,
+            sockets,
             clock,
             snapshot,
             interfaces,
@@ -144,7 +116,8 @@ impl Controller {
     }
 
     fn load(options: &Options, pins: &Pins) -> Result<(Programs, Tables, Writer, Clock)> {
-        let mut programs = Programs::load(pins, &options.sizes)?;
+        let mut programs =
+            Programs::load_with(pins, &options.sizes, sockets::scope(options.sockets)?)?;
         let tables = Tables::open(pins)?;
         let clock = Clock::measure(&mut programs)?;
         tables.set_settings(settings(
@@ -162,6 +135,7 @@ impl Controller {
         self.write_devices()?;
         self.write_services()?;
         self.attach(true)?;
+        self.attach_sockets()?;
         self.programs.release_other_stages(&self.pins)?;
         self.warn_of_settings();
         self.tell()
@@ -232,6 +206,7 @@ impl Controller {
 
     /// Detaches everything and leaves nothing behind.
     pub fn stop(mut self) -> Result<()> {
+        self.sockets.detach_all().context("can't detach from the cgroup")?;
         self.hookup.detach_all().context("can't detach")?;
         self.pins.remove()?;
         State::remove(&self.options.state_file)?;

@@ -34,6 +34,9 @@ pub struct State {
     /// Uplinks, and why each is one.
     #[serde(default)]
     pub uplinks: Vec<UplinkState>,
+    /// The programs at sockets, if they are attached.
+    #[serde(default)]
+    pub sockets: Option<SocketState>,
     /// What is not as one might expect, such as an uplink without XDP.
     pub notes: Vec<String>,
     /// What it was started with.
@@ -78,6 +81,18 @@ pub struct UplinkState {
     pub ifindex: u32,
     /// Named, or by which route or address it was detected.
     pub why: String,
+}
+
+/// Where the programs at sockets are attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SocketState {
+    /// The cgroup.
+    pub cgroup: String,
+    /// Sockets in other network namespaces than the node's are left alone.
+    pub host_only: bool,
+    /// The programs.
+    pub programs: Vec<String>,
 }
 
 /// A service: one port of a Service in one family.

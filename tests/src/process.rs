@@ -115,6 +115,13 @@ pub fn lb(namespace: &Namespace, binary: &Path, verb: &str, instance: &str) -> C
     command
 }
 
+/// What is said beside a test's own arguments: without a cgroup of its own it would see the whole machine's
+/// sockets.
+fn beside(arguments: &[&str]) -> &'static [&'static str] {
+    let says = |option: &str| arguments.iter().any(|argument| argument.starts_with(option));
+    if says("--cgroup") || says("--socket-lb") { &[] } else { &["--socket-lb", "off"] }
+}
+
 impl LoadBalancer {
     /// Starts `lb run` with these arguments as a fresh instance and waits until it is up.
     pub fn start(
@@ -133,7 +140,7 @@ impl LoadBalancer {
         arguments: &[&str],
     ) -> Result<Self, ProcessError> {
         let mut command = lb(namespace, binary, "run", instance);
-        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
+        command.args(arguments).args(beside(arguments)).stdin(Stdio::null()).stderr(Stdio::piped());
         let end_with_us = || set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from);
         // SAFETY: between fork and exec only a system call is made.
         unsafe { command.pre_exec(end_with_us) };

@@ -94,15 +94,19 @@ fn sizes() -> Result<Vec<(&'static str, Size)>> {
         flows: 64,
         clients: 64,
         source_ranges: 1,
+        sockets: 64,
+        talks: 64,
         devices: 1,
         held: 64,
         events: 4096,
     };
     let mut programs = Programs::load(&pins.0, &small)?;
     programs.load_bare()?;
+    programs.load_sockets()?;
     let object = Object::parse(OBJECT).context("the object")?;
     let mut sizes = Vec::new();
-    for name in Programs::NAMES.into_iter().chain(Programs::BARE_NAMES) {
+    let names = Programs::NAMES.into_iter().chain(Programs::BARE_NAMES);
+    for name in names.chain(Programs::SOCKET_NAMES) {
         let info = programs.program(name).context(name)?.info()?;
         let function = object.functions.values().find(|function| function.name == name);
         let size = Size {

@@ -9,9 +9,11 @@ mod bare;
 mod family;
 mod packet;
 mod services;
+mod sockets;
 mod tables;
 
 pub use bare::BarePacket;
 pub use family::HostFamily;
 pub use packet::HostPacket;
+pub use sockets::HostSocket;
 pub use tables::{FamilyState, HostTables, Routes};

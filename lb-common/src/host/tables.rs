@@ -20,7 +20,7 @@ use crate::{
     tables::{
         AffinityKey, Backend, BackendRef, Config, Device, Draft, Egress, Endpoint, EndpointKey,
         Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey, Remembered,
-        Sample, Service, SnatPorts, SourceRangeKey, Traffic,
+        Sample, Service, SnatPorts, SocketKey, SourceRangeKey, Talk, Traffic, Translated,
     },
 };
 
@@ -44,6 +44,10 @@ pub struct FamilyState<A> {
     pub routes: Routes<A>,
     /// Sockets of this node: protocol, address, port.
     pub sockets: BTreeSet<(u8, A, Port)>,
+    /// Sockets that were translated.
+    pub translated: RefCell<BTreeMap<SocketKey<A>, Translated<A>>>,
+    /// What sockets that aren't connected talk to.
+    pub talks: RefCell<BTreeMap<SocketKey<A>, Talk<A>>>,
     draft: Option<Box<UnsafeCell<Draft<A>>>>,
     fragments: RefCell<BTreeMap<FragmentKey<A>, Fragmented>>,
     new: Entries<A>,

@@ -1,6 +1,10 @@
 //! Which backend a new flow gets: frontend, admission, selection, and the client's earlier choice.
 
-use super::{Family, FamilyTables, ServiceTables, Tables, affinity, parse::Parsed};
+use super::{
+    Family, FamilyTables, ServiceTables, Tables,
+    affinity::{self, Client},
+    parse::Parsed,
+};
 use crate::{
     addr::Port,
     hash::Hasher,
@@ -8,7 +12,33 @@ use crate::{
     packet::Settled,
     tables::{AffinityRule, BackendRef, Draft, Frontend, FrontendKey, SelectionKind},
     verdict::DropReason,
+    wire::Protocol,
 };
+
+/// Who asks for a service, and where: a packet, or a socket.
+#[derive(Clone, Copy)]
+pub struct Asked<A> {
+    /// The client.
+    pub client: Client<A>,
+    /// Its port.
+    pub client_port: Port,
+    /// The address that it wants.
+    pub address: A,
+    /// The port that it wants.
+    pub port: Port,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl<A: Copy> Asked<A> {
+    /// By a packet.
+    #[inline(always)]
+    pub const fn by(parsed: &Parsed<A>) -> Self {
+        let ((client, client_port), (address, port)) = (parsed.source(), parsed.destination());
+        let (client, protocol) = (Client::at(client), parsed.l4.protocol());
+        Self { client, client_port, address, port, protocol }
+    }
+}
 
 /// A service's choice for one client.
 #[derive(Clone, Copy)]
@@ -61,10 +91,6 @@ impl Before {
 }
 
 /// Chooses a backend, or `None` if the packet's destination is no frontend.
-///
-/// The hash is keyed by the secret of the boot and over the whole tuple: as long as the table is
-/// the same, a choice that was forgotten comes out the same again. With session affinity it is over
-/// client and group: connections that a client opens at once agree before one is remembered.
 #[inline(always)]
 pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,
@@ -83,18 +109,35 @@ pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
         return Err(DropReason::NotAdmitted);
     }
     let kind = SelectionKind::of(frontend, hook.scope());
+    choose_of(tables, now, service, kind, &Asked::by(parsed), before).map(Some)
+}
+
+/// Chooses one of a service's backends.
+///
+/// The hash is keyed by the secret of the boot and over the whole tuple: as long as the table is
+/// the same, a choice that was forgotten comes out the same again. With session affinity it is over
+/// client and group: connections that a client opens at once agree before one is remembered.
+#[inline(always)]
+pub fn choose_of<A: Family, T: Tables + FamilyTables<A>>(
+    tables: &T,
+    now: u32,
+    service: u32,
+    kind: SelectionKind,
+    asked: &Asked<A>,
+    before: Before,
+) -> Result<Choice<A>, DropReason> {
     let (selection, affinity) = ServiceTables::<A>::service(tables, service, kind);
     let len = selection.len();
     if len == 0 {
         return Err(selection.reason());
     }
-    let (of_tuple, of_client) = hashes(tables, parsed, affinity);
+    let (of_tuple, of_client) = hashes(tables, asked, affinity);
     // No generation: nothing is chosen yet.
     let mut backend = BackendRef::default();
     let mut pick = low(of_tuple);
     if affinity.seconds != 0 {
         if before.attempt == 0 {
-            backend = affinity::recall(tables, now, client, service, affinity, kind);
+            backend = affinity::recall(tables, now, asked.client, service, affinity, kind);
         }
         pick = of_client;
     }
@@ -114,32 +157,30 @@ pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
     let group = if affinity.seconds == 0 { 0 } else { affinity.group };
     let (spread, kind) = (high(of_tuple), kind as u32);
     let attempt = before.attempt;
-    Ok(Some(Choice { service, backend, address, port, spread, group, kind, attempt }))
+    Ok(Choice { service, backend, address, port, spread, group, kind, attempt })
 }
 
 /// The hash of the tuple, and half of that of client and group, which is 0 without affinity.
 #[inline(always)]
 fn hashes<A: Family, T: Tables>(
     tables: &T,
-    parsed: &Parsed<A>,
+    asked: &Asked<A>,
     affinity: AffinityRule,
 ) -> (u64, u32) {
-    let ((source, source_port), (destination, destination_port)) =
-        (parsed.source(), parsed.destination());
     let words = size_of::<A>().div_ceil(8) as u64;
     let mut hasher = Hasher::new(tables.hash_key());
-    source.hash(&mut hasher);
+    asked.client.address.hash(&mut hasher);
     let mut of_client = 0;
     if affinity.seconds != 0 {
         let mut client = hasher;
         client.write(u64::from(affinity.group));
         of_client = low(client.finish(words + 1));
     }
-    destination.hash(&mut hasher);
+    asked.address.hash(&mut hasher);
     hasher.write(
-        u64::from(source_port.to_wire())
-            | u64::from(destination_port.to_wire()) << 16
-            | u64::from(parsed.l4.protocol().0) << 32,
+        u64::from(asked.client_port.to_wire())
+            | u64::from(asked.port.to_wire()) << 16
+            | u64::from(asked.protocol.0) << 32,
     );
     (hasher.finish(2 * words + 1), of_client)
 }

@@ -15,10 +15,10 @@
 //! The files are named after the steps. Everything here is generic over the [`Packet`] and the
 //! [`Tables`]. Nothing here knows what a verdict means to XDP or TC.
 
-mod affinity;
+pub(crate) mod affinity;
 mod answer;
 mod begin;
-mod choose;
+pub(crate) mod choose;
 mod errors;
 mod family;
 mod fate;
@@ -51,6 +51,7 @@ use crate::{
     verdict::{DropReason, Event, PassReason, Verdict},
     wire::{EtherType, TcpFlags},
 };
+use affinity::Client;
 use begin::Begun;
 use choose::Before;
 use family::Part;
@@ -315,7 +316,7 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
     let (client, _) = parsed.source();
     match begun {
         Some(Begun::Fresh(flow)) => {
-            affinity::remember(tables, now, client, &choice);
+            affinity::remember(tables, now, Client::at(client), &choice);
             *has_begun = true;
             if others_wait::<A, P, T>(tables, hook, now, parsed) {
                 return Ok(Fate::LATER_RELEASE);

@@ -17,15 +17,29 @@ pub struct FrontendKey<A> {
     pub port: Port,
     /// Protocol number.
     pub protocol: u8,
-    reserved: u8,
+    any_node: u8,
     reserved_tail: u32,
+}
+
+impl<A: Address + Default> FrontendKey<A> {
+    /// The key of a node port wherever on this node: what a process of the node reaches at loopback addresses.
+    /// No packet's destination is looked up by it.
+    #[inline(always)]
+    pub fn any_node(port: Port, protocol: Protocol) -> Self {
+        Self { any_node: 1, ..Self::new(A::default(), port, protocol) }
+    }
+
+    /// Whether it is one of these.
+    pub const fn is_any_node(&self) -> bool {
+        self.any_node != 0
+    }
 }
 
 impl<A: Address> FrontendKey<A> {
     /// The key of a frontend.
     #[inline(always)]
     pub const fn new(address: A, port: Port, protocol: Protocol) -> Self {
-        Self { address, port, protocol: protocol.0, reserved: 0, reserved_tail: 0 }
+        Self { address, port, protocol: protocol.0, any_node: 0, reserved_tail: 0 }
     }
 }
 
@@ -35,7 +49,7 @@ impl<A: Address> FrontendKey<A> {
 pub struct Frontend {
     /// The service's number.
     pub service: u32,
-    /// [`Frontend::CLUSTER_IP`] and [`Frontend::GUARDED`].
+    /// [`Frontend::CLUSTER_IP`] and those that follow it.
     pub flags: u32,
 }
 
@@ -44,8 +58,12 @@ impl Frontend {
     pub const CLUSTER_IP: u32 = 1;
     /// Only clients of the service's source ranges are admitted.
     pub const GUARDED: u32 = 2;
+    /// It is a node port: no process of the node may bind it.
+    pub const NODE_PORT: u32 = 4;
+    /// Packets are translated, sockets aren't: the Service wants it so.
+    pub const PACKETS_ONLY: u32 = 8;
 
-    /// Whether one of the flags is set.
+    /// Whether one of these flags is set.
     #[inline(always)]
     pub const fn is(self, flag: u32) -> bool {
         self.flags & flag != 0

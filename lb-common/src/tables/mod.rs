@@ -15,6 +15,7 @@ mod held;
 mod neighbour;
 mod sample;
 mod service;
+mod socket;
 mod traffic;
 
 pub use address::{AddressOwner, AddressSet, SourceRangeKey};
@@ -29,6 +30,7 @@ pub use held::{Held, HeldKey};
 pub use neighbour::Neighbour;
 pub use sample::Sample;
 pub use service::{Selection, SelectionKind, Service};
+pub use socket::{Cookie, RefusedBind, SocketKey, Talk, Translated};
 pub use traffic::{Account, Traffic};
 
 /// Version of everything in this module.

@@ -21,7 +21,7 @@ const fn info(index: u32, name: &'static str, help: &'static str) -> CounterInfo
 }
 
 /// Every counter that the programs count.
-pub const COUNTER_INFO: [CounterInfo; 43] = [
+pub const COUNTER_INFO: [CounterInfo; 45] = [
     info(PassReason::NotIp as u32, "pass_not_ip", "left alone: not IP, or cut short"),
     info(PassReason::NotOurs as u32, "pass_not_ours", "left alone: no service's packet"),
     info(PassReason::Fragment as u32, "pass_fragment", "left alone: fragment"),
@@ -75,6 +75,12 @@ pub const COUNTER_INFO: [CounterInfo; 43] = [
         "answer_limited",
         "not answered, because too many were answered lately",
     ),
+    info(
+        Event::SocketTranslated as u32,
+        "socket_translated",
+        "sockets that were given an endpoint when they connected, or first sent to a Service",
+    ),
+    info(Event::BindRefused as u32, "bind_refused", "processes that were refused a node port"),
     info(Event::ErrorTranslated as u32, "error_translated", "ICMP errors about packets of flows"),
     info(Event::FlowCreated as u32, "flow_created", "flows begun"),
     info(

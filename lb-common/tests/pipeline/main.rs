@@ -29,6 +29,7 @@ mod properties;
 mod race;
 mod remote;
 mod selection;
+mod sockets;
 mod strays;
 mod told;
 mod traffic;

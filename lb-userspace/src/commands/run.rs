@@ -11,7 +11,7 @@ use super::settings::{ConfigArgument, Settings};
 use crate::{
     control::ControlPlane,
     controller::{Controller, Options},
-    dataplane::Pins,
+    dataplane::{Pins, tell_of_bind},
     devices::DeviceWatch,
     privileges,
     source::manifests::ManifestSource,
@@ -64,6 +64,8 @@ impl Run {
             xdp: self.settings.xdp,
             xdp_transmit: self.settings.xdp_transmit,
             tc: self.settings.tc,
+            sockets: self.settings.socket_lb,
+            cgroup: self.settings.cgroup.0.clone(),
             node_name,
             service_ranges: cluster.service_ranges.clone(),
             node_ports: cluster.node_port_range,
@@ -79,6 +81,7 @@ impl Run {
         let mut controller = Controller::start(options, pins, snapshot, &devices)?;
 
         let mut checks = controller.news_of_checks();
+        let mut binds = controller.refused_binds()?;
         let mut collect = tokio::time::interval(COLLECT_EVERY);
         loop {
             tokio::select! {
@@ -92,6 +95,9 @@ impl Run {
                     }
                 }
                 Ok(()) = checks.changed() => controller.tell_checks(),
+                bind = binds.next() => {
+                    tell_of_bind(&bind.context("can't read who was refused a node port")?);
+                }
                 _ = collect.tick() => controller.collect(),
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,

@@ -4,7 +4,7 @@
 pub mod file;
 mod health;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{convert::Infallible, fs, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgAction, Args};
@@ -12,7 +12,7 @@ use clap::{ArgAction, Args};
 use super::Instance;
 use crate::{
     control::{self, Pool},
-    dataplane::{Sizes, TcMode, XdpMode, collect::Timeouts},
+    dataplane::{Sizes, SocketMode, TcMode, XdpMode, collect::Timeouts},
     devices::{Pattern, Selection},
     model::{Family, IpRange, NODE_PORTS, NodePortAddresses, NodePortRange},
 };
@@ -67,6 +67,15 @@ pub struct Settings {
     #[arg(long, value_enum, default_value_t)]
     pub tc: TcMode,
 
+    /// Whose sockets are given an endpoint when they connect, so that none of their packets is translated
+    #[arg(long, value_enum, default_value_t)]
+    pub socket_lb: SocketMode,
+
+    /// The cgroup (version 2) whose processes these are, with those of all cgroups below it; auto: the root of
+    /// the first cgroup2 mount
+    #[arg(long, value_name = "DIR", default_value = "auto")]
+    pub cgroup: CgroupChoice,
+
     /// Tell lb events of one in N packets that began a flow, were dropped or went to another endpoint; 0:
     /// of none. lb events --every changes it while lb runs
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -83,6 +92,18 @@ pub struct Settings {
 
     #[command(flatten)]
     pub instance: Instance,
+}
+
+/// A cgroup's directory; none: the root of what is mounted.
+#[derive(Clone, Debug)]
+pub struct CgroupChoice(pub Option<PathBuf>);
+
+impl FromStr for CgroupChoice {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self((text != "auto").then(|| text.into())))
+    }
 }
 
 /// What the control plane has to give, and where it is.

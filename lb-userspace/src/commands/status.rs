@@ -27,7 +27,7 @@ use crate::{
     },
     health::Told,
     sockets::Listening,
-    state::{ServiceObject, ServiceState, State, UplinkState},
+    state::{ServiceObject, ServiceState, SocketState, State, UplinkState},
 };
 use services::ServiceReport;
 
@@ -60,6 +60,7 @@ struct Report {
     listeners: Vec<Listening>,
     /// Why each uplink is one.
     uplinks: Vec<UplinkState>,
+    sockets: Option<SocketState>,
     notes: Vec<String>,
     problems: Vec<String>,
     services: Vec<ServiceReport>,
@@ -137,6 +138,7 @@ impl Report {
             health: state.health,
             listeners,
             uplinks: state.uplinks,
+            sockets: state.sockets,
             notes: state.notes,
             problems: state.problems,
             services,
@@ -162,6 +164,7 @@ impl Report {
             }
         }
         let _ = writeln!(text, "{}\n", self.interfaces());
+        let _ = writeln!(text, "{}\n", sockets(self.sockets.as_ref()));
         if !self.objects.is_empty() {
             let _ = writeln!(text, "{}\n", objects::objects(&self.objects));
         }
@@ -232,6 +235,16 @@ impl Report {
         }
         table
     }
+}
+
+/// Where sockets are given an endpoint when they connect.
+fn sockets(state: Option<&SocketState>) -> String {
+    let Some(SocketState { cgroup, host_only, programs }) = state else {
+        return "sockets: not seen when they connect".to_owned();
+    };
+    let whose = if *host_only { "of the node's own network namespace" } else { "of all processes" };
+    let count = programs.len();
+    format!("sockets: {whose} at the cgroup {cgroup}, {count} programs")
 }
 
 /// How many ways to endpoints are shown with their source ports.

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Line {
 enum Kind {
     ClusterIp,
     NodePort,
+    /// The same wherever on the node, for its sockets.
+    AnyNode,
     LoadBalancer,
     External,
 }
@@ -51,6 +53,10 @@ struct Claimed {
     by: Vec<Claim>,
     holder: Option<Arc<Line>>,
 }
+
+/// No address in particular.
+const ANY_NODE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 /// All claims.
 #[derive(Debug, Default)]
@@ -150,7 +156,9 @@ impl Claims {
             let Some(Claimed { by, holder: Some(holder) }) = self.frontends.get(frontend) else {
                 continue;
             };
-            let others = by.iter().filter(|claim| claim.line != *holder);
+            // Of a node port it was told of the node's addresses.
+            let others =
+                by.iter().filter(|claim| claim.line != *holder && claim.kind != Kind::AnyNode);
             second.extend(others.map(|claim| (claim, frontend, holder)));
         }
         second.sort_by_key(|(claim, ..)| *claim);
@@ -170,6 +178,7 @@ fn wanted(
         let (addresses, number) = match kind {
             Kind::ClusterIp => (&service.cluster_ips[..], Some(port.port)),
             Kind::NodePort => (node_addresses, port.node_port),
+            Kind::AnyNode => (&ANY_NODE[..], port.node_port),
             Kind::LoadBalancer => (&traffic.load_balancer_ips[..], Some(port.port)),
             Kind::External => (&traffic.external_ips[..], Some(port.port)),
         };
@@ -182,14 +191,16 @@ fn wanted(
         };
         of_family.map(frontend).collect::<Vec<_>>()
     };
-    [Kind::ClusterIp, Kind::NodePort, Kind::LoadBalancer, Kind::External].map(of_kind).concat()
+    [Kind::ClusterIp, Kind::NodePort, Kind::AnyNode, Kind::LoadBalancer, Kind::External]
+        .map(of_kind)
+        .concat()
 }
 
 impl Claim {
     fn frontend_kind(&self) -> FrontendKind {
         match self.kind {
             Kind::ClusterIp => FrontendKind::ClusterIp,
-            Kind::NodePort => FrontendKind::NodePort,
+            Kind::NodePort | Kind::AnyNode => FrontendKind::NodePort,
             Kind::LoadBalancer => FrontendKind::LoadBalancer { guarded: self.line.guarded },
             Kind::External => FrontendKind::External,
         }
@@ -199,7 +210,7 @@ impl Claim {
         let place = self.place;
         let field = match self.kind {
             Kind::ClusterIp => format!("spec.clusterIPs[{place}]"),
-            Kind::NodePort => format!("spec.ports[{}].nodePort", self.line.index),
+            Kind::NodePort | Kind::AnyNode => format!("spec.ports[{}].nodePort", self.line.index),
             Kind::LoadBalancer => format!("status.loadBalancer.ingress[{place}].ip"),
             Kind::External => format!("spec.externalIPs[{place}]"),
         };

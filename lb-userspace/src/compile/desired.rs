@@ -71,6 +71,8 @@ pub struct DesiredService {
     pub affinity: u32,
     /// From where guarded frontends admit clients.
     pub source_ranges: BTreeSet<IpRange>,
+    /// Sockets are left alone, packets translated.
+    pub packets_only: bool,
 }
 
 /// What kind of address a frontend has. In the order of precedence, first first.
@@ -78,7 +80,8 @@ pub struct DesiredService {
 pub enum FrontendKind {
     /// A cluster IP.
     ClusterIp,
-    /// An address of the node.
+    /// An address of the node; none in particular (unspecified) stands for loopback addresses, which only
+    /// sockets know.
     NodePort,
     /// An address of a load balancer.
     LoadBalancer {

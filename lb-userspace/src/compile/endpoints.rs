@@ -148,6 +148,7 @@ impl Endpoints {
             external,
             affinity: traffic.affinity.unwrap_or(0),
             source_ranges: traffic.source_ranges.iter().copied().collect(),
+            packets_only: traffic.packets_only,
         }
     }
 

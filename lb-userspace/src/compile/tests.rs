@@ -153,7 +153,7 @@ fn every_ready_endpoint_has_one_slot_and_slots_are_sorted() {
 }
 
 #[test]
-fn a_node_port_is_served_on_every_node_address_of_the_services_family() {
+fn a_node_port_is_served_on_every_node_address_of_the_services_family_and_by_loopback() {
     check(Case {
         service: Service {
             ports: vec![service_port(Some("http"), Protocol::Tcp, Some(30080))],
@@ -163,6 +163,7 @@ fn a_node_port_is_served_on_every_node_address_of_the_services_family() {
         node_addresses: &["192.0.2.1", "192.0.2.2", "2001:db8::1"],
         expected: "\
 default/web:http/TCP IPv4
+  at 0.0.0.0:30080/TCP
   at 10.96.0.10:80/TCP
   at 192.0.2.1:30080/TCP
   at 192.0.2.2:30080/TCP
@@ -181,6 +182,7 @@ fn a_node_port_is_not_served_on_an_address_that_is_a_cluster_ip() {
         node_addresses: &["10.96.0.10"],
         expected: "\
 default/web:http/TCP IPv4
+  at 0.0.0.0:30080/TCP
   at 10.96.0.10:80/TCP
 ",
     });

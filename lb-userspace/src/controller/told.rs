@@ -92,6 +92,7 @@ impl Controller {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             attached: self.hookup.attached().cloned().collect(),
             health: self.health.told(),
+            sockets: self.socket_state(),
             notes: self.notes.iter().cloned().chain(nothing).collect(),
             uplinks: uplinks.collect(),
             settings: self.settings_told(),

@@ -8,19 +8,17 @@ use aya::{
     programs::{Program, ProgramError, SchedClassifier, Xdp},
 };
 
-use lb_common::{
-    hook::Hook,
-    tables::{Held, Traffic},
-    verdict::Stage,
-};
+use lb_common::{hook::Hook, verdict::Stage};
 
-use super::{DataplaneError, Features, Pins, frags, trial::lift_memory_limit};
+use super::{
+    DataplaneError, Features, Pins, Sizes, frags, sockets::SocketScope, trial::lift_memory_limit,
+};
 
 /// The object that lb-ebpf was compiled to.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 38] = [
+pub const MAPS: [&str; 43] = [
     "ACCOUNTS",
     "ADDRESSES_V4",
     "ADDRESSES_V6",
@@ -31,6 +29,7 @@ pub const MAPS: [&str; 38] = [
     "BACKENDS",
     "BACKEND_PORTS",
     "BACKEND_STATS",
+    "BINDS",
     "CONFIG",
     "COUNTERS",
     "DEVICES",
@@ -54,11 +53,15 @@ pub const MAPS: [&str; 38] = [
     "SAMPLE",
     "SERVICES",
     "SLOTS",
+    "SOCKETS_V4",
+    "SOCKETS_V6",
     "SOURCE_RANGES_V4",
     "SOURCE_RANGES_V6",
     "STAGES",
     "STAGES_BARE",
     STAGES_XDP,
+    "TALKS_V4",
+    "TALKS_V6",
 ];
 
 /// The later stages at XDP. The kernel takes programs of one kind only into it, for packets in several
@@ -70,55 +73,6 @@ const STAGES_XDP_FRAGS: &str = "STAGES_XDP_FRAGS";
 
 /// `BPF_F_IPV6` of `bpf_l4_csum_replace` (linux/bpf.h).
 const IPV6_FLAG: u64 = 1 << 7;
-
-/// Of how many packets, in each family, fragments may be on their way.
-const FRAGMENTS: u32 = 1 << 14;
-
-/// How many elements the tables have room for. Arrays and the first generation of flows take their
-/// memory at once, hash tables as they fill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// Services, counted per port and family; 64 bytes each.
-    pub services: u32,
-    /// Frontends, in each family.
-    pub frontends: u32,
-    /// Backends; 72 bytes each, and 32 on every CPU.
-    pub backends: u32,
-    /// Slots of all selection tables together; 8 bytes each.
-    pub slots: u32,
-    /// Flow entries that can be evicted, in each family; two for each connection.
-    pub new_flows: u32,
-    /// Flow entries that can't, in each family; two for each connection.
-    pub flows: u32,
-    /// Clients of services with affinity, in each family; some 100 bytes each.
-    pub clients: u32,
-    /// Source ranges, each for every port of its Service, in each family.
-    pub source_ranges: u32,
-    /// Interfaces.
-    pub devices: u32,
-    /// Fragments that wait for their packet's first one, in both families together; 2 KiB each.
-    pub held: u32,
-    /// Bytes of events that nobody has read yet; a power of two, and whole pages.
-    pub events: u32,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self {
-            services: 1 << 16,
-            frontends: 1 << 18,
-            backends: 1 << 17,
-            slots: 1 << 19,
-            new_flows: 1 << 17,
-            flows: 1 << 20,
-            clients: 1 << 16,
-            source_ranges: 1 << 16,
-            devices: 1 << 12,
-            held: Held::ALL,
-            events: 1 << 18,
-        }
-    }
-}
 
 /// The programs, loaded.
 #[derive(Debug)]
@@ -173,9 +127,18 @@ impl Programs {
     /// Loads maps and programs, but for those of bare devices. Maps that are pinned are taken as they are, others
     /// made and pinned.
     pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Self, DataplaneError> {
+        Self::load_with(pins, sizes, SocketScope::default())
+    }
+
+    /// The same for sockets of this scope.
+    pub fn load_with(
+        pins: &Pins,
+        sizes: &Sizes,
+        sockets: SocketScope,
+    ) -> Result<Self, DataplaneError> {
         lift_memory_limit();
         let features = Features::tried().map_err(|source| DataplaneError::Trial { source })?;
-        Self::load_for(pins, sizes, features)
+        Self::load_as(pins, sizes, features, sockets)
     }
 
     /// The same for a kernel that has these features.
@@ -184,40 +147,32 @@ impl Programs {
         sizes: &Sizes,
         features: Features,
     ) -> Result<Self, DataplaneError> {
+        Self::load_as(pins, sizes, features, SocketScope::default())
+    }
+
+    fn load_as(
+        pins: &Pins,
+        sizes: &Sizes,
+        features: Features,
+        sockets: SocketScope,
+    ) -> Result<Self, DataplaneError> {
         let ipv6_flag = if features.ipv6_flag { IPV6_FLAG } else { 0 };
         let mut loader = EbpfLoader::new();
-        for (map, entries) in [
-            ("ADDRESSES_V4", sizes.frontends),
-            ("ADDRESSES_V6", sizes.frontends),
-            ("AFFINITY_V4", sizes.clients),
-            ("AFFINITY_V6", sizes.clients),
-            ("BACKENDS", sizes.backends),
-            ("ACCOUNTS", sizes.backends),
-            ("BACKEND_STATS", Traffic::chunks(sizes.backends)),
-            ("DEVICES", sizes.devices),
-            ("ENDPOINTS", sizes.backends),
-            ("EVENTS", sizes.events),
-            ("FLOWS_V4", sizes.flows),
-            ("FLOWS_V6", sizes.flows),
-            ("FRAGMENTS_V4", FRAGMENTS),
-            ("FRAGMENTS_V6", FRAGMENTS),
-            ("FRONTENDS_V4", sizes.frontends),
-            ("FRONTENDS_V6", sizes.frontends),
-            ("HELD", sizes.held),
-            ("NEW_FLOWS_V4", sizes.new_flows),
-            ("NEW_FLOWS_V6", sizes.new_flows),
-            ("SERVICES", sizes.services),
-            ("FOLDED", sizes.services),
-            ("SLOTS", sizes.slots),
-            ("SOURCE_RANGES_V4", sizes.source_ranges),
-            ("SOURCE_RANGES_V6", sizes.source_ranges),
-        ] {
+        for (map, entries) in sizes.entries() {
             loader.map_max_entries(map, entries);
         }
         for map in MAPS {
             loader.map_pin_path(map, pins.maps().join(map));
         }
-        loader.override_global("IPV6_FLAG", &ipv6_flag, true);
+        let (host_only, set_retval) = (u64::from(sockets.host_only), u64::from(features.retval));
+        for (name, value) in [
+            ("IPV6_FLAG", &ipv6_flag),
+            ("NODE_NAMESPACE", &sockets.namespace),
+            ("HOST_ONLY", &host_only),
+            ("SET_RETVAL", &set_retval),
+        ] {
+            loader.override_global(name, value, true);
+        }
         let object = if features.frags {
             loader.map_pin_path(STAGES_XDP, pins.maps().join(STAGES_XDP_FRAGS));
             Cow::Borrowed(OBJECT)
@@ -259,7 +214,7 @@ impl Programs {
         Ok(())
     }
 
-    fn load_programs(&mut self, names: &[&'static str]) -> Result<(), DataplaneError> {
+    pub(super) fn load_programs(&mut self, names: &[&'static str]) -> Result<(), DataplaneError> {
         names.iter().try_for_each(|name| {
             self.load_program(name).map_err(|source| program_error(name, source))
         })
@@ -339,6 +294,8 @@ impl Programs {
         match self.ebpf.program_mut(name) {
             Some(Program::Xdp(program)) => program.load(),
             Some(Program::SchedClassifier(program)) => program.load(),
+            Some(Program::CgroupSockAddr(program)) => program.load(),
+            Some(Program::CgroupSock(program)) => program.load(),
             _ => Err(missing(name)),
         }
     }
@@ -359,9 +316,14 @@ impl Programs {
         }
     }
 
-    /// A program of either kind.
+    /// A program of whatever kind.
     pub fn program(&self, name: &'static str) -> Option<&Program> {
         self.ebpf.program(name)
+    }
+
+    /// The same, to be attached.
+    pub(super) fn program_mut(&mut self, name: &'static str) -> Result<&mut Program, ProgramError> {
+        self.ebpf.program_mut(name).ok_or_else(|| missing(name))
     }
 }
 
@@ -370,6 +332,6 @@ fn program_error(program: &'static str, source: ProgramError) -> DataplaneError 
 }
 
 /// The object is part of this binary: that a program is missing in it is a mistake of the build.
-fn missing(name: &'static str) -> ProgramError {
+pub(super) fn missing(name: &'static str) -> ProgramError {
     ProgramError::MapError(MapError::InvalidName { name: name.to_owned() })
 }

@@ -1,6 +1,6 @@
 //! The directory in bpffs that keeps maps and links when the control program is gone.
 //!
-//! `<bpffs>/<instance>/v<layout>/maps/<name>` and `…/links/<ifindex>-<point>`. The lock on the
+//! `<bpffs>/<instance>/v<layout>/maps/<name>` and `…/links/<ifindex>-<point>`, `…/sockets/<cgroup>-<program>`. The lock on the
 //! directory makes sure that one control program at a time writes the maps.
 
 use std::{
@@ -48,7 +48,7 @@ impl Pins {
         if filesystem.filesystem_type() != BPF_FS_MAGIC {
             return Err(unusable("no bpffs is mounted; run: mount -t bpf bpf /sys/fs/bpf", None));
         }
-        for directory in [self.maps(), self.links()] {
+        for directory in [self.maps(), self.links(), self.sockets()] {
             fs::create_dir_all(&directory).map_err(|source| DataplaneError::Pin {
                 action: "create",
                 path: directory,
@@ -108,6 +108,11 @@ impl Pins {
     /// Where links are pinned.
     pub fn links(&self) -> PathBuf {
         self.root.join("links")
+    }
+
+    /// Where the links of programs at sockets are pinned.
+    pub fn sockets(&self) -> PathBuf {
+        self.root.join("sockets")
     }
 
     /// Removes all pins and the directory: what isn't held by a process ends.

@@ -13,7 +13,12 @@ const PROG_TEST_RUN: i64 = 10;
 
 const PROG_TYPE_SCHED_CLS: u32 = 3;
 const PROG_TYPE_XDP: u32 = 6;
+const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
 const XDP_HAS_FRAGS: u32 = 1 << 5;
+const CGROUP_INET4_CONNECT: u32 = 10;
+
+/// The helper `bpf_set_retval`.
+const SET_RETVAL: i32 = 187;
 
 /// The helper `bpf_l4_csum_replace`, and its flags `BPF_F_PSEUDO_HDR` and `BPF_F_IPV6`.
 const L4_CSUM_REPLACE: i32 = 11;
@@ -56,6 +61,9 @@ struct LoadAttributes {
     log: u64,
     kernel_version: u32,
     flags: u32,
+    name: [u64; 2],
+    ifindex: u32,
+    attach_type: u32,
 }
 
 /// Those that run one on a packet.
@@ -79,12 +87,14 @@ pub struct Features {
     /// The helper that changes transport checksums can be told that the addresses are IPv6's (Linux 6.16
     /// and what took that over).
     pub ipv6_flag: bool,
+    /// Programs at sockets may say what a system call fails with (Linux 6.1).
+    pub retval: bool,
 }
 
 impl Features {
     /// The running kernel's.
     pub fn tried() -> io::Result<Self> {
-        Ok(Self { frags: takes_frags()?, ipv6_flag: takes_ipv6_flag()? })
+        Ok(Self { frags: takes_frags()?, ipv6_flag: takes_ipv6_flag()?, retval: takes_retval()? })
     }
 }
 
@@ -105,7 +115,12 @@ fn bpf<T>(command: i64, attributes: &mut T) -> io::Result<i64> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
-fn load(program_type: u32, instructions: &[Instruction], flags: u32) -> io::Result<OwnedFd> {
+fn load(
+    program_type: u32,
+    attach_type: u32,
+    instructions: &[Instruction],
+    flags: u32,
+) -> io::Result<OwnedFd> {
     let mut attributes = LoadAttributes {
         program_type,
         count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
@@ -116,6 +131,9 @@ fn load(program_type: u32, instructions: &[Instruction], flags: u32) -> io::Resu
         log: 0,
         kernel_version: 0,
         flags,
+        name: [0; 2],
+        ifindex: 0,
+        attach_type,
     };
     let program = bpf(PROG_LOAD, &mut attributes)?;
     let program = i32::try_from(program).map_err(io::Error::other)?;
@@ -124,7 +142,23 @@ fn load(program_type: u32, instructions: &[Instruction], flags: u32) -> io::Resu
 }
 
 fn takes_frags() -> io::Result<bool> {
-    match load(PROG_TYPE_XDP, &[Instruction::set(0, 0), Instruction::EXIT], XDP_HAS_FRAGS) {
+    takes(load(PROG_TYPE_XDP, 0, &[Instruction::set(0, 0), Instruction::EXIT], XDP_HAS_FRAGS))
+}
+
+/// The programs that see sockets bound got the helper with those that see them connect.
+fn takes_retval() -> io::Result<bool> {
+    let instructions = [
+        Instruction::set(1, -libc::ECONNREFUSED),
+        Instruction::call(SET_RETVAL),
+        Instruction::set(0, 0),
+        Instruction::EXIT,
+    ];
+    takes(load(PROG_TYPE_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT, &instructions, 0))
+}
+
+/// Whether a program was taken.
+fn takes(loaded: io::Result<OwnedFd>) -> io::Result<bool> {
+    match loaded {
         Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error),
@@ -137,6 +171,7 @@ fn takes_ipv6_flag() -> io::Result<bool> {
     let (at, from, change) = (50, 0, 1);
     let program = load(
         PROG_TYPE_SCHED_CLS,
+        0,
         &[
             Instruction::set(2, at),
             Instruction::set(3, from),

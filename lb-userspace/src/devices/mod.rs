@@ -16,6 +16,7 @@ mod classify;
 mod detect;
 mod error;
 mod kernel;
+mod namespace;
 mod netlink;
 mod ports;
 mod snapshot;
@@ -26,6 +27,7 @@ pub use classify::{Bridge, Classified, Pattern, Selection, Uplink, Workload, cla
 pub use detect::Reason;
 pub use error::DeviceError;
 pub use kernel::without_unservable;
+pub use namespace::{is_first_namespace, own_namespace};
 pub use netlink::replay;
 pub use ports::snat_ports;
 pub use snapshot::{Address, DefaultRoute, Devices, Link, Mac};

@@ -26,6 +26,7 @@
 //! Traffic ([`crate::traffic`]), packets ([`crate::packet`]) and the load balancer don't belong here.
 
 pub mod cast;
+mod cgroup;
 mod cluster;
 mod command;
 mod error;
@@ -35,6 +36,7 @@ mod run_id;
 mod tunnel;
 mod wiring;
 
+pub use cgroup::Cgroup;
 pub use cluster::{Builder, Cluster};
 pub use error::{Error, Result};
 pub use link::{End, Veth};

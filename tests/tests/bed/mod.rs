@@ -61,6 +61,8 @@ pub const SIZES: Sizes = Sizes {
     flows: 1 << 12,
     clients: 1 << 10,
     source_ranges: 64,
+    sockets: 1 << 8,
+    talks: 1 << 8,
     devices: 64,
     held: 1 << 8,
     events: 1 << 16,

@@ -19,6 +19,9 @@ pub struct Rules {
     /// From where clients are admitted at guarded frontends; absent: there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_ranges: Option<Vec<String>>,
+    /// Sockets are not given an endpoint when they connect.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    packets_only: bool,
 }
 
 /// What a policy leaves.
@@ -50,6 +53,7 @@ impl Rules {
             external: Choice::of(found.line.external),
             affinity_seconds: (seconds != 0).then_some(seconds),
             source_ranges: guarded.then(|| source_ranges.to_vec()),
+            packets_only: found.frontends.values().any(|leads| leads.is(Frontend::PACKETS_ONLY)),
         }
     }
 
@@ -67,6 +71,9 @@ impl Rules {
         if let Some(ranges) = &self.source_ranges {
             let from = if ranges.is_empty() { "nowhere".to_owned() } else { ranges.join(", ") };
             lines.push(format!("guarded, from {from}"));
+        }
+        if self.packets_only {
+            lines.push("packets only".to_owned());
         }
         lines
     }

@@ -145,6 +145,7 @@ default/a:n/TCP IPv4
   at 10.96.0.10:30080/TCP
   at 10.96.0.11:30080/TCP external
 default/b:http/TCP IPv4
+  at 0.0.0.0:30080/TCP
   at 10.96.0.11:80/TCP
   at 192.0.2.1:30080/TCP
 "
@@ -207,7 +208,7 @@ fn node_ports_are_served_on_the_addresses_that_the_operator_wants() {
         let owned = addresses.iter().all(|ip| desired.addresses.contains_key(&ip.parse().unwrap()));
         assert!(owned, "they are the node's own all the same");
         let frontends = desired.services.values().flat_map(|one| one.frontends.keys());
-        let ports = frontends.filter(|one| one.port == 30080);
+        let ports = frontends.filter(|one| one.port == 30080 && !one.address.is_unspecified());
         ports.map(|one| one.address.to_string()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(served(&model, None), "192.0.2.1 192.0.3.1 2001:db8::1 2001:db8::2");

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use lb_common::{
-    addr::{Ipv4, Ipv6, Port},
+    addr::{Address, Ipv4, Ipv6, Port},
     tables::{self, FrontendKey},
     wire::Protocol as WireProtocol,
 };
@@ -32,8 +32,10 @@ impl Writer {
             let Some(live) = self.services.get_mut(key) else { continue };
             live.frontends.extend(service.frontends.keys().copied());
             let id = live.id;
+            let packets_only =
+                if service.packets_only { tables::Frontend::PACKETS_ONLY } else { 0 };
             let leading = service.frontends.iter().map(|(frontend, kind)| {
-                (*frontend, tables::Frontend { service: id, flags: flags(*kind) })
+                (*frontend, tables::Frontend { service: id, flags: flags(*kind) | packets_only })
             });
             stored.extend(leading.filter(|(one, leads)| self.frontends.get(one) != Some(leads)));
         }
@@ -121,7 +123,21 @@ const fn flags(kind: FrontendKind) -> u32 {
     match kind {
         FrontendKind::ClusterIp => tables::Frontend::CLUSTER_IP,
         FrontendKind::LoadBalancer { guarded: true } => tables::Frontend::GUARDED,
-        FrontendKind::NodePort | FrontendKind::LoadBalancer { .. } | FrontendKind::External => 0,
+        FrontendKind::NodePort => tables::Frontend::NODE_PORT,
+        FrontendKind::LoadBalancer { .. } | FrontendKind::External => 0,
+    }
+}
+
+fn key<A: Address + Default>(
+    ip: impl Into<A>,
+    is_any_node: bool,
+    port: Port,
+    protocol: WireProtocol,
+) -> FrontendKey<A> {
+    if is_any_node {
+        FrontendKey::any_node(port, protocol)
+    } else {
+        FrontendKey::new(ip.into(), port, protocol)
     }
 }
 
@@ -133,8 +149,8 @@ fn by_family(frontends: impl Iterator<Item = (Frontend, tables::Frontend)>) -> B
     for (frontend, leads) in frontends {
         let (port, protocol) = (Port::from_host(frontend.port), wire(frontend.protocol));
         match frontend.address {
-            IpAddr::V4(ip) => v4.push((FrontendKey::new(ip.into(), port, protocol), leads)),
-            IpAddr::V6(ip) => v6.push((FrontendKey::new(ip.into(), port, protocol), leads)),
+            IpAddr::V4(ip) => v4.push((key(ip, ip.is_unspecified(), port, protocol), leads)),
+            IpAddr::V6(ip) => v6.push((key(ip, ip.is_unspecified(), port, protocol), leads)),
         }
     }
     (v4, v6)

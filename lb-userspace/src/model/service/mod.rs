@@ -1,6 +1,7 @@
 //! A Service as the data plane's side sees it. How one is read from an API object stands in the
 //! modules below, by field.
 
+mod annotations;
 mod cluster_ips;
 mod labels;
 mod pods;

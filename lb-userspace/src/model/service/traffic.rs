@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Port, ServiceType, number};
+use super::{Port, ServiceType, annotations, number};
 use crate::model::{
     address::{self, IpRange},
     invalid::{Findings, Rule},
@@ -35,6 +35,8 @@ pub struct Traffic {
     /// Where a load balancer asks whether this node has endpoints. As long as the control plane has not seen
     /// it: what is written.
     pub health_check_port: Option<Port>,
+    /// Sockets are not given an endpoint when they connect; packets are translated.
+    pub packets_only: bool,
 }
 
 /// `internalTrafficPolicy` and `externalTrafficPolicy`.
@@ -67,6 +69,7 @@ pub(super) fn read(
         ),
         affinity: affinity(spec, findings),
         health_check_port: health_check_port(spec, service_type, external_policy, findings),
+        packets_only: annotations::packets_only(&object.metadata, findings),
     }
 }
 

@@ -4,6 +4,8 @@
 pub mod desired;
 mod endpoints;
 mod frontends;
+mod layout;
+mod maglev;
 mod ranges;
 
 use std::{collections::BTreeSet, net::IpAddr};

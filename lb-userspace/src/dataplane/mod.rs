@@ -7,6 +7,7 @@
 //!   packet sees a dangling reference.
 //! - [`Clock`], [`collect`]: the flows' time, and the end of those that expired.
 
+mod algorithm;
 mod areas;
 mod attach;
 mod batch;
@@ -18,6 +19,7 @@ mod events;
 mod frags;
 mod hash_table;
 mod ids;
+mod loads;
 mod mapped;
 mod object;
 mod pins;
@@ -28,10 +30,12 @@ mod traffic;
 mod trial;
 mod writer;
 
+pub use algorithm::named as algorithm_named;
 pub use attach::{AttachError, Attached, Hookup, Mode, Point, TcMode, XdpMode};
 pub use clock::Clock;
 pub use error::DataplaneError;
 pub use events::Events;
+pub use loads::Loads;
 pub use object::{OBJECT, Programs, Sizes};
 pub use pins::Pins;
 pub use read_back::{FoundBackend, FoundService, read_back};

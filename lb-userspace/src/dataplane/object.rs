@@ -20,7 +20,7 @@ use super::{DataplaneError, Features, Pins, frags, trial::lift_memory_limit};
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 38] = [
+pub const MAPS: [&str; 40] = [
     "ACCOUNTS",
     "ADDRESSES_V4",
     "ADDRESSES_V6",
@@ -48,6 +48,7 @@ pub const MAPS: [&str; 38] = [
     "FRONTEND_PORTS",
     "HELD",
     "HOLD",
+    "LOADS",
     "NEIGHBOURS",
     "NEW_FLOWS_V4",
     "NEW_FLOWS_V6",
@@ -59,6 +60,7 @@ pub const MAPS: [&str; 38] = [
     "STAGES",
     "STAGES_BARE",
     STAGES_XDP,
+    "TURNS",
 ];
 
 /// The later stages at XDP. The kernel takes programs of one kind only into it, for packets in several
@@ -78,11 +80,11 @@ const FRAGMENTS: u32 = 1 << 14;
 /// memory at once, hash tables as they fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Services, counted per port and family; 64 bytes each.
+    /// Services, counted per port and family; 80 bytes each.
     pub services: u32,
     /// Frontends, in each family.
     pub frontends: u32,
-    /// Backends; 72 bytes each, and 32 on every CPU.
+    /// Backends; 80 bytes each, and 32 on every CPU.
     pub backends: u32,
     /// Slots of all selection tables together; 8 bytes each.
     pub slots: u32,
@@ -197,6 +199,8 @@ impl Programs {
             ("DEVICES", sizes.devices),
             ("ENDPOINTS", sizes.backends),
             ("EVENTS", sizes.events),
+            ("LOADS", sizes.backends),
+            ("TURNS", sizes.services),
             ("FLOWS_V4", sizes.flows),
             ("FLOWS_V6", sizes.flows),
             ("FRAGMENTS_V4", FRAGMENTS),

@@ -11,6 +11,7 @@ mod frontends;
 mod live;
 mod ports;
 mod selections;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +21,7 @@ use std::{
 
 use lb_common::{
     addr::{Ipv6, Port},
-    tables::{self, Backend, BackendRef, Endpoint, EndpointKey},
+    tables::{self, Backend, BackendRef, Endpoint, EndpointKey, Load},
 };
 
 use super::{
@@ -33,6 +34,7 @@ use affinity::Groups;
 use frontends::wire;
 use live::{Live, live_again};
 use ports::PortCounts;
+use weights::store_weights;
 
 pub use admission::source_ranges;
 
@@ -227,10 +229,12 @@ impl Writer {
             if !live.backends.contains_key(backend) {
                 let reference = self.store_backend(tables, key, live.id, *backend, now)?;
                 live.backends.insert(*backend, reference);
+                live.weights = None;
                 changes.backends += 1;
                 differs = true;
             }
         }
+        differs |= store_weights(tables, desired, live);
         differs |= self.store_tables(tables, desired, live, changes, now)?;
         let affinity = self.groups.rule(key, desired.affinity, live.affinity);
         if affinity != live.affinity {
@@ -272,6 +276,7 @@ impl Writer {
         let reference = BackendRef { id, generation: self.generation };
         self.backend_ports.add(&tables.backend_ports, backend.port);
         self.accounts.begin_backend(tables, id, service)?;
+        tables.loads.store(id, &Load::of(0, 1));
         tables.backends.store(
             id,
             &Backend {

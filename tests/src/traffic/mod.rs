@@ -38,7 +38,7 @@ pub use bulk::{MAX_FAILURES, Tally, many};
 pub use capture::recorded;
 pub use client::{Answer, Session, request};
 pub use error::{Direction, Error, Result, Step};
-pub use fairness::{Unfair, assert_fair, check_fair};
+pub use fairness::{Unfair, assert_fair, assert_shares, check_fair, check_shares};
 pub use frames::FrameSocket;
 pub use ping::ping;
 pub use server::EchoServer;

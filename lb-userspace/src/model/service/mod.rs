@@ -1,6 +1,7 @@
 //! A Service as the data plane's side sees it. How one is read from an API object stands in the
 //! modules below, by field.
 
+mod balancing;
 mod cluster_ips;
 mod labels;
 mod pods;
@@ -13,6 +14,8 @@ use std::{fmt, net::IpAddr, num::NonZeroU16, ops::RangeInclusive, str::FromStr};
 
 use super::{AppProtocol, Family, ServiceName};
 
+pub(super) use balancing::weight;
+pub use balancing::{Algorithm, Balancing};
 pub(super) use labels::left_alone;
 pub use pods::{Distribution, Pods};
 pub(super) use ports::{number, protocol};

@@ -1,12 +1,15 @@
 //! Where a Service is reached beside its cluster IP and node ports, by whom, and which of its endpoints a
 //! client is given: `externalIPs`, `status.loadBalancer`, `loadBalancerSourceRanges`, the traffic policies,
-//! and session affinity.
+//! and session affinity. How flows are spread is `balancing.rs`.
 
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::ServiceType;
+use super::{
+    ServiceType,
+    balancing::{self, Balancing},
+};
 use crate::model::{
     address::{self, IpRange},
     invalid::{Findings, Rule},
@@ -32,6 +35,8 @@ pub struct Traffic {
     pub external_policy: TrafficPolicy,
     /// Seconds for which a client stays with its endpoint.
     pub affinity: Option<u32>,
+    /// How its flows are spread over the endpoints.
+    pub balancing: Balancing,
 }
 
 /// `internalTrafficPolicy` and `externalTrafficPolicy`.
@@ -62,6 +67,7 @@ pub(super) fn read(
             findings,
         ),
         affinity: affinity(spec, findings),
+        balancing: balancing::read(&object.metadata, findings),
     }
 }
 

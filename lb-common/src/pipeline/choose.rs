@@ -92,7 +92,7 @@ pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
     }
     let kind = SelectionKind::of(frontend, hook.scope());
     let (selection, affinity) = ServiceTables::<A>::service(tables, service, kind);
-    if selection.len() == 0 {
+    if selection.is_empty() {
         return Err(selection.reason());
     }
     let hashes = hashes(tables, parsed, selection.algorithm(), affinity);

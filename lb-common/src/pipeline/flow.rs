@@ -350,7 +350,7 @@ fn end<A: Family, T: Tables + FamilyTables<A>>(
     let rst = if parsed.flags.any(TcpFlags::RST) { State::RST } else { 0 };
     flow.add_state(fin | rst);
     let other = other_key(hook, flow, key);
-    if !had_ended && !tables.find(&other).is_some_and(|other| other.state() & State::ENDED != 0) {
+    if !had_ended && tables.find(&other).is_none_or(|other| other.state() & State::ENDED == 0) {
         release::<A, T>(tables, flow.backend());
     }
 }

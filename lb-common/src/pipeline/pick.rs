@@ -53,7 +53,8 @@ pub fn pick<A, T: ServiceTables<A>>(
     let numbers =
         Settled(start, (hashes.tuple >> 32) as u32, u32::from(algorithm.0) | attempt << 8);
     let Settled(start, spread, numbers) = tables.settle(numbers);
-    let (algorithm, attempt) = (Algorithm(numbers as u8), numbers >> 8);
+    let [algorithm, attempt, ..] = numbers.to_le_bytes();
+    let (algorithm, attempt) = (Algorithm(algorithm), u32::from(attempt));
 
     let start = start.wrapping_add(attempt.wrapping_mul(spread | 1));
     let first = slot(tables, selection, start)?;

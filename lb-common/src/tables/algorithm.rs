@@ -89,9 +89,8 @@ impl Turns {
     }
 }
 
-const _: () = assert!(
-    size_of::<Load>() == 8 && size_of::<Turns>() == 16 && (SelectionKind::ALL.len() as u32) < 4
-);
+const _: () =
+    assert!(size_of::<Load>() == 8 && size_of::<Turns>() == 16 && SelectionKind::ALL.len() < 4);
 
 #[cfg(test)]
 mod tests {

@@ -118,6 +118,7 @@ impl Selection {
     }
 
     /// Whether there is no slot.
+    #[inline(always)]
     pub const fn is_empty(self) -> bool {
         self.len() == 0
     }

@@ -1,3 +1,5 @@
+//! Weights as they lie in memory.
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use proptest::prelude::*;

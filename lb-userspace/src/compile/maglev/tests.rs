@@ -1,3 +1,5 @@
+//! The tables that Maglev makes: whole, the same everywhere, fair, and little moved by one endpoint.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -7,6 +7,9 @@
 /// The secret of the boot.
 pub type Key = [u64; 2];
 
+/// For what is to come out the same everywhere.
+pub const NO_KEY: Key = [0; 2];
+
 /// `SipHash-1-3` (Aumasson, Bernstein 2012) over 64-bit words, one at a time.
 #[derive(Clone, Copy)]
 pub struct Hasher {

@@ -13,8 +13,8 @@ use lb_common::{
     },
     tables::{
         AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint, EndpointKey, Flow,
-        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey, Remembered, Sample,
-        Selection, SelectionKind, SnatPorts,
+        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey, Load, Remembered,
+        Sample, Selection, SelectionKind, SnatPorts,
     },
     verdict::DropReason,
     wire::{Header, L4},
@@ -75,6 +75,16 @@ macro_rules! asks_inner {
         $(#[inline(always)]
         fn $name(&self) -> $value {
             self.inner.$name()
+        })*
+    };
+}
+
+/// The same with arguments.
+macro_rules! hands_on {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $value:ty;)*) => {
+        $(#[inline(always)]
+        fn $name(&self, $($argument: $kind),*) -> $value {
+            self.inner.$name($($argument),*)
         })*
     };
 }
@@ -271,39 +281,19 @@ impl<A, T: ServiceTables<A>, const STEP: u32> ServiceTables<A> for Without<T, ST
         if STEP == Step::LOOKUP { None } else { self.inner.frontend(key) }
     }
 
-    #[inline(always)]
-    fn admits(&self, service: u32, client: A) -> bool {
-        self.inner.admits(service, client)
-    }
-
-    #[inline(always)]
-    fn service(&self, service: u32, kind: SelectionKind) -> (Selection, AffinityRule) {
-        self.inner.service(service, kind)
-    }
-
-    #[inline(always)]
-    fn slot(&self, index: u32) -> Option<BackendRef> {
-        self.inner.slot(index)
-    }
-
-    #[inline(always)]
-    fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
-        self.inner.backend(backend)
-    }
-
-    #[inline(always)]
-    fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered> {
-        self.inner.remembered(key)
-    }
-
-    #[inline(always)]
-    fn remember(&self, key: &AffinityKey<A>, remembered: Remembered) {
-        self.inner.remember(key, remembered);
-    }
-
-    #[inline(always)]
-    fn endpoint(&self, key: EndpointKey) -> Option<Endpoint> {
-        self.inner.endpoint(key)
+    hands_on! {
+        admits(service: u32, client: A) -> bool;
+        service(service: u32, kind: SelectionKind) -> (Selection, AffinityRule);
+        slot(index: u32) -> Option<BackendRef>;
+        backend(backend: BackendRef) -> Option<(A, Port)>;
+        load(backend: u32) -> Load;
+        count_open(backend: u32, more: bool) -> ();
+        turn(service: u32, kind: u32) -> u32;
+        set_turn(service: u32, kind: u32, turn: u32) -> ();
+        remembered(key: &AffinityKey<A>) -> Option<Remembered>;
+        remember(key: &AffinityKey<A>, remembered: Remembered) -> ();
+        endpoint(key: EndpointKey) -> Option<Endpoint>;
+        owner(address: A) -> u32;
     }
 
     #[inline(always)]
@@ -314,11 +304,6 @@ impl<A, T: ServiceTables<A>, const STEP: u32> ServiceTables<A> for Without<T, ST
     #[inline(always)]
     fn is_in_service_range(&self, address: A) -> bool {
         STEP != Step::ALL_BUT_PARSING && self.inner.is_in_service_range(address)
-    }
-
-    #[inline(always)]
-    fn owner(&self, address: A) -> u32 {
-        self.inner.owner(address)
     }
 }
 

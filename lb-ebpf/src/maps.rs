@@ -12,7 +12,8 @@ use lb_common::{
     tables::{
         Account, AddressSet, AffinityKey, Backend, BackendRef, Config, Device, Draft, Endpoint,
         EndpointKey, Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey,
-        Neighbour, PortSet, Remembered, Sample, Service, SocketKey, Talk, Traffic, Translated,
+        Load, Neighbour, PortSet, Remembered, Sample, Service, SocketKey, Talk, Traffic,
+        Translated, Turns,
     },
     verdict::{COUNTERS as COUNTER_COUNT, Stage},
 };
@@ -92,6 +93,14 @@ pub static SLOTS: Array<BackendRef> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 /// Backends by id.
 #[map]
 pub static BACKENDS: Array<Backend> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// How busy each backend is: counted up and down by the programs, put right by user space.
+#[map]
+pub static LOADS: Array<Load> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Whose turn it is in services that go by turns.
+#[map]
+pub static TURNS: Array<Turns> = Array::with_max_entries(1, 0);
 
 /// What is counted per backend, so many in each element.
 #[map]

@@ -5,16 +5,17 @@ use core::mem::size_of;
 use aya_ebpf::{bindings::BPF_ANY, maps::lpm_trie};
 use lb_common::{
     addr::Port,
+    packet::Settled,
     pipeline::ServiceTables,
     tables::{
         AddressSet, AffinityKey, AffinityRule, BackendRef, Endpoint, EndpointKey, Frontend,
-        FrontendKey, Remembered, Selection, SelectionKind, SourceRangeKey,
+        FrontendKey, Load, Remembered, Selection, SelectionKind, SourceRangeKey, Turns,
     },
 };
 
 use crate::{
     family::KernelFamily,
-    maps::{ADDRESS_BITS, BACKENDS, ENDPOINTS, RangeData, SERVICES, SLOTS},
+    maps::{ADDRESS_BITS, BACKENDS, ENDPOINTS, LOADS, RangeData, SERVICES, SLOTS, TURNS},
     tables::Kernel,
 };
 
@@ -76,6 +77,58 @@ impl<A: KernelFamily> ServiceTables<A> for Kernel {
     }
 
     #[inline(always)]
+    fn load(&self, backend: u32) -> Load {
+        match LOADS.get_ptr(backend) {
+            // SAFETY: a pointer into the map's memory; two 4-byte reads.
+            Some(load) => unsafe {
+                Load {
+                    open: core::ptr::read_volatile(&raw const (*load).open),
+                    share: core::ptr::read_volatile(&raw const (*load).share),
+                }
+            },
+            None => Load { open: 0, share: 0 },
+        }
+    }
+
+    /// Without an atomic operation: two CPUs may count one change for two, which the collection of
+    /// flows puts right.
+    #[inline(always)]
+    fn count_open(&self, backend: u32, more: bool) {
+        if let Some(load) = LOADS.get_ptr_mut(backend) {
+            // SAFETY: a pointer into the map's memory; a 4-byte read and a 4-byte store.
+            unsafe {
+                let open = core::ptr::read_volatile(&raw const (*load).open);
+                let open = if more { open + 1 } else { open.saturating_sub(1) };
+                core::ptr::write_volatile(&raw mut (*load).open, open);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn turn(&self, service: u32, kind: u32) -> u32 {
+        // SAFETY: within the value; a 4-byte read.
+        turn(service, kind).map_or(0, |turn| unsafe { core::ptr::read_volatile(turn) })
+    }
+
+    /// Two CPUs may give one turn twice; none is left out.
+    #[inline(always)]
+    fn set_turn(&self, service: u32, kind: u32, next: u32) {
+        if let Some(turn) = turn(service, kind) {
+            // SAFETY: within the value; a 4-byte store.
+            unsafe { core::ptr::write_volatile(turn, next) }
+        }
+    }
+
+    #[inline(always)]
+    fn settle(&self, words: Settled) -> Settled {
+        match A::drafts().get_ptr_mut(0) {
+            // SAFETY: this CPU's own, and nothing else refers to it: a flow is begun after the choice.
+            Some(draft) => unsafe { (*draft).settle(words) },
+            None => words,
+        }
+    }
+
+    #[inline(always)]
     fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered> {
         // SAFETY: a pointer into the map's memory. If the entry is evicted just now, what is read is
         // another client's, and as good as a choice as any.
@@ -119,4 +172,12 @@ impl<A: KernelFamily> ServiceTables<A> for Kernel {
         // SAFETY: a pointer into the map's memory; a 4-byte read.
         A::owners().get_ptr(address).map_or(0, |owner| unsafe { *owner })
     }
+}
+
+/// The number of a service's selection among the turns.
+#[inline(always)]
+fn turn(service: u32, kind: u32) -> Option<*mut u32> {
+    let turns = TURNS.get_ptr_mut(service)?.cast::<u32>();
+    // SAFETY: the position is always within the value.
+    Some(unsafe { turns.add(Turns::position(kind)) })
 }

@@ -2,13 +2,25 @@
 
 use super::{HostFamily, HostTables};
 use crate::{
-    addr::Port,
+    addr::{Ipv4, Port},
     pipeline::ServiceTables,
     tables::{
         AddressOwner, AddressSet, AffinityKey, AffinityRule, BackendRef, Endpoint, EndpointKey,
-        Frontend, FrontendKey, Remembered, Selection, SelectionKind,
+        Frontend, FrontendKey, Load, Remembered, Selection, SelectionKind,
     },
 };
+
+impl HostTables {
+    /// How busy a backend is.
+    pub fn load(&self, backend: u32) -> Load {
+        ServiceTables::<Ipv4>::load(self, backend)
+    }
+
+    /// Says how busy it is.
+    pub fn set_load(&self, backend: u32, load: Load) {
+        self.loads.borrow_mut().insert(backend, load);
+    }
+}
 
 impl<A: HostFamily> ServiceTables<A> for HostTables {
     fn frontend(&self, key: &FrontendKey<A>) -> Option<Frontend> {
@@ -43,6 +55,24 @@ impl<A: HostFamily> ServiceTables<A> for HostTables {
     fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
         let line = self.backends.get(&backend.id)?;
         (line.generation == backend.generation).then(|| (A::of_backend(line.address), line.port))
+    }
+
+    fn load(&self, backend: u32) -> Load {
+        self.loads.borrow().get(&backend).copied().unwrap_or_default()
+    }
+
+    fn count_open(&self, backend: u32, more: bool) {
+        let mut loads = self.loads.borrow_mut();
+        let open = &mut loads.entry(backend).or_default().open;
+        *open = if more { *open + 1 } else { open.saturating_sub(1) };
+    }
+
+    fn turn(&self, service: u32, kind: u32) -> u32 {
+        self.turns.borrow().get(&(service, kind)).copied().unwrap_or(0)
+    }
+
+    fn set_turn(&self, service: u32, kind: u32, turn: u32) {
+        self.turns.borrow_mut().insert((service, kind), turn);
     }
 
     fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered> {

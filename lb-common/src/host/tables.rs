@@ -19,8 +19,9 @@ use crate::{
     pipeline::{Bucket, Claim, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables},
     tables::{
         AffinityKey, Backend, BackendRef, Config, Device, Draft, Egress, Endpoint, EndpointKey,
-        Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey, Remembered,
-        Sample, Service, SnatPorts, SocketKey, SourceRangeKey, Talk, Traffic, Translated,
+        Flow, FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Held, HeldKey, Load,
+        Remembered, Sample, Service, SnatPorts, SocketKey, SourceRangeKey, Talk, Traffic,
+        Translated,
     },
 };
 
@@ -86,6 +87,8 @@ pub struct HostTables {
     room: Option<Box<UnsafeCell<Held>>>,
     held: RefCell<BTreeMap<HeldKey, Box<UnsafeCell<Held>>>>,
     lookups: Cell<u32>,
+    pub(super) loads: RefCell<BTreeMap<u32, Load>>,
+    pub(super) turns: RefCell<BTreeMap<(u32, u32), u32>>,
 }
 
 impl HostTables {

@@ -2,7 +2,7 @@
 //! entries.
 
 use super::{
-    Claim, Family, FamilyTables, FlowRef, Generation, Route, RouteQuery, Tables,
+    Claim, Family, FamilyTables, FlowRef, Generation, Route, RouteQuery, ServiceTables, Tables,
     choose::Choice,
     flow::reverse_hook,
     parse::Parsed,
@@ -127,6 +127,7 @@ pub fn begin<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         Claim::Claimed => {
             tables.count(Event::FlowCreated as u32);
             tables.count_flow(choice.backend.id);
+            ServiceTables::<A>::count_open(tables, choice.backend.id, true);
             *begun = Some(Begun::Fresh(FlowRef::fresh(&mut draft.forward)));
             Ok(())
         }

@@ -4,13 +4,14 @@ use super::{
     Family, FamilyTables, ServiceTables, Tables,
     affinity::{self, Client},
     parse::Parsed,
+    pick::{self, Hashes, Place},
 };
 use crate::{
     addr::Port,
-    hash::Hasher,
+    hash::{self, Hasher},
     hook::Hook,
     packet::Settled,
-    tables::{AffinityRule, BackendRef, Draft, Frontend, FrontendKey, SelectionKind},
+    tables::{AffinityRule, Algorithm, BackendRef, Draft, Frontend, FrontendKey, SelectionKind},
     verdict::DropReason,
     wire::Protocol,
 };
@@ -59,17 +60,20 @@ pub struct Choice<A> {
     pub kind: u32,
     /// How many backends did not answer before.
     pub attempt: u8,
+    /// Whether the next flow is another backend's turn.
+    pub takes_turn: bool,
 }
 
 impl<A> Choice<A> {
     /// The same, as if all had been chosen in one way; see [`Packet::settle`].
     #[inline(always)]
     pub fn settled(self, draft: &mut Draft<A>) -> Self {
-        let kinds = self.kind | u32::from(self.attempt) << 8;
+        let kinds = self.kind | u32::from(self.attempt) << 8 | u32::from(self.takes_turn) << 16;
         let Settled(group, spread, kinds) = draft.settle(Settled(self.group, self.spread, kinds));
         #[expect(clippy::cast_possible_truncation, reason = "it was eight bits")]
         let attempt = (kinds >> 8) as u8;
-        Self { group, spread, kind: kinds & 0xff, attempt, ..self }
+        let takes_turn = kinds >> 16 != 0;
+        Self { group, spread, kind: kinds & 0xff, attempt, takes_turn, ..self }
     }
 }
 
@@ -116,7 +120,8 @@ pub fn choose<A: Family, T: Tables + FamilyTables<A>>(
 ///
 /// The hash is keyed by the secret of the boot and over the whole tuple: as long as the table is
 /// the same, a choice that was forgotten comes out the same again. With session affinity it is over
-/// client and group: connections that a client opens at once agree before one is remembered.
+/// client and group: connections that a client opens at once agree before one is remembered. Algorithms
+/// may go by something else.
 #[inline(always)]
 pub fn choose_of<A: Family, T: Tables + FamilyTables<A>>(
     tables: &T,
@@ -127,62 +132,63 @@ pub fn choose_of<A: Family, T: Tables + FamilyTables<A>>(
     before: Before,
 ) -> Result<Choice<A>, DropReason> {
     let (selection, affinity) = ServiceTables::<A>::service(tables, service, kind);
-    let len = selection.len();
-    if len == 0 {
+    if selection.is_empty() {
         return Err(selection.reason());
     }
-    let (of_tuple, of_client) = hashes(tables, asked, affinity);
+    let hashes = hashes(tables, asked, selection.algorithm(), affinity);
     // No generation: nothing is chosen yet.
     let mut backend = BackendRef::default();
-    let mut pick = low(of_tuple);
-    if affinity.seconds != 0 {
-        if before.attempt == 0 {
-            backend = affinity::recall(tables, now, asked.client, service, affinity, kind);
-        }
-        pick = of_client;
+    if affinity.seconds != 0 && before.attempt == 0 {
+        backend = affinity::recall(tables, now, asked.client, service, affinity, kind);
     }
+    let mut takes_turn = false;
+    let kind = kind as u32;
     if backend.generation == 0 {
-        pick = pick.wrapping_add(u32::from(before.attempt).wrapping_mul(high(of_tuple) | 1));
-        let slot = |pick: u32| {
-            let slot = selection.base().wrapping_add(pick % len);
-            ServiceTables::<A>::slot(tables, slot).ok_or(DropReason::NoBackend)
-        };
-        backend = slot(pick)?;
-        if before.attempt != 0 && backend == before.backend {
-            backend = slot(pick.wrapping_add(1))?;
-        }
+        let place = Place { service, kind };
+        backend = pick::pick::<A, T>(tables, place, selection, hashes, before)?;
+        takes_turn = selection.algorithm() == Algorithm::ROUND_ROBIN;
     }
     let (address, port) =
         ServiceTables::<A>::backend(tables, backend).ok_or(DropReason::BackendGone)?;
     let group = if affinity.seconds == 0 { 0 } else { affinity.group };
-    let (spread, kind) = (high(of_tuple), kind as u32);
-    let attempt = before.attempt;
-    Ok(Choice { service, backend, address, port, spread, group, kind, attempt })
+    let (spread, attempt) = (high(hashes.tuple), before.attempt);
+    Ok(Choice { service, backend, address, port, spread, group, kind, attempt, takes_turn })
 }
 
-/// The hash of the tuple, and half of that of client and group, which is 0 without affinity.
+/// The hash of the tuple, and where it says to begin in a table.
+///
+/// Where one end decides alone, nothing is gained by a secret: who can choose among addresses aims all
+/// its connections at one backend by keeping one of them. Without it, all nodes find the same.
 #[inline(always)]
 fn hashes<A: Family, T: Tables>(
     tables: &T,
     asked: &Asked<A>,
+    algorithm: Algorithm,
     affinity: AffinityRule,
-) -> (u64, u32) {
+) -> Hashes {
+    let (source, destination) = (asked.client.address, asked.address);
     let words = size_of::<A>().div_ceil(8) as u64;
-    let mut hasher = Hasher::new(tables.hash_key());
-    asked.client.address.hash(&mut hasher);
-    let mut of_client = 0;
-    if affinity.seconds != 0 {
-        let mut client = hasher;
-        client.write(u64::from(affinity.group));
-        of_client = low(client.finish(words + 1));
-    }
-    asked.address.hash(&mut hasher);
+    let secret = tables.hash_key();
+    let mut hasher = Hasher::new(secret);
+    source.hash(&mut hasher);
+    destination.hash(&mut hasher);
     hasher.write(
         u64::from(asked.client_port.to_wire())
             | u64::from(asked.port.to_wire()) << 16
             | u64::from(asked.protocol.0) << 32,
     );
-    (hasher.finish(2 * words + 1), of_client)
+    let tuple = hasher.finish(2 * words + 1);
+    let by_one_end = algorithm.hashes_one_end();
+    if !by_one_end && affinity.seconds == 0 {
+        return Hashes { tuple, start: low(tuple) };
+    }
+    let (key, group) =
+        if by_one_end { (hash::NO_KEY, 0) } else { (secret, u64::from(affinity.group)) };
+    let end = if algorithm == Algorithm::DESTINATION_HASH { destination } else { source };
+    let mut hasher = Hasher::new(key);
+    end.hash(&mut hasher);
+    hasher.write(group);
+    Hashes { tuple, start: low(hasher.finish(words + 1)) }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]

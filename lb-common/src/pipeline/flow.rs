@@ -1,6 +1,6 @@
 //! Flows: a handle on an entry, whether it still goes, and what is noted in it.
 
-use super::{Family, FamilyTables, Tables, family::Part, graduate, parse::Parsed};
+use super::{Family, FamilyTables, ServiceTables, Tables, family::Part, graduate, parse::Parsed};
 use crate::{
     addr::{Address, Port},
     checksum::Delta,
@@ -188,12 +188,13 @@ pub enum Judgement {
     None,
 }
 
-/// Whether a packet just follows its flow: the backend is there, and it is no SYN that may begin
-/// another.
+/// Whether a packet just follows its flow: the backend is there, it is no SYN that may begin another, and
+/// no end, of which there is something to note.
 #[inline(always)]
 pub fn simply_goes<A: Family, T: Tables>(tables: &T, parsed: &Parsed<A>, flow: FlowRef<A>) -> bool {
     let backend = flow.backend();
-    tables.backend_generation(backend.id) == backend.generation && !parsed.flags.opens()
+    let beyond = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
+    tables.backend_generation(backend.id) == backend.generation && !parsed.flags.any(beyond)
 }
 
 /// How many other backends a connection tries.
@@ -291,15 +292,66 @@ pub(super) fn reverse_key<A: Family>(hook: Hook, flow: FlowRef<A>, key: &FlowKey
     reverse
 }
 
+/// The key of the other half, from either.
+#[inline(always)]
+fn other_key<A: Family>(hook: Hook, flow: FlowRef<A>, key: &FlowKey<A>) -> FlowKey<A> {
+    let mut other = reverse_key(hook, flow, key);
+    if !flow.is_forward() {
+        let forward = match hook {
+            _ if flow.emits(Emit::Inject) => Hook::HostOut,
+            Hook::WorkloadIn | Hook::WorkloadOut => Hook::WorkloadIn,
+            Hook::UplinkIn | Hook::UplinkOut => Hook::UplinkIn,
+            Hook::HostOut => Hook::HostOut,
+        };
+        other.role = forward as u8;
+    }
+    other
+}
+
+/// Takes a flow off the count of its backend, if that is still the same.
+#[inline(always)]
+fn release<A: Family, T: Tables + FamilyTables<A>>(tables: &T, backend: BackendRef) {
+    if tables.backend_generation(backend.id) == backend.generation {
+        ServiceTables::<A>::count_open(tables, backend.id, false);
+    }
+}
+
 /// Removes both halves of the flow whose forward half has this key.
 #[inline(always)]
-pub fn forget<A: Family, T: FamilyTables<A>>(tables: &T, hook: Hook, key: &FlowKey<A>) {
+pub fn forget<A: Family, T: Tables + FamilyTables<A>>(tables: &T, hook: Hook, key: &FlowKey<A>) {
     if let Some(flow) = tables.find(key) {
-        let reverse = reverse_key(hook, flow, key);
-        if tables.find(&reverse).is_some_and(|reverse| reverse.answers(key)) {
-            tables.remove(&reverse);
+        let reverse_key = reverse_key(hook, flow, key);
+        let mut state = flow.state();
+        if let Some(reverse) = tables.find(&reverse_key).filter(|reverse| reverse.answers(key)) {
+            state |= reverse.state();
+            tables.remove(&reverse_key);
+        }
+        if state & State::ENDED == 0 {
+            release::<A, T>(tables, flow.backend());
         }
         tables.remove(key);
+    }
+}
+
+/// Notes that a side has ended its direction. With the first of them the flow is open no more.
+///
+/// Of two CPUs that see both ends at once, neither or both may take it off: the count is put right when
+/// flows are collected.
+#[inline(always)]
+fn end<A: Family, T: Tables + FamilyTables<A>>(
+    tables: &T,
+    hook: Hook,
+    parsed: &Parsed<A>,
+    key: &FlowKey<A>,
+    flow: FlowRef<A>,
+) {
+    let had_ended = flow.state() & State::ENDED != 0;
+    let fin = if parsed.flags.any(TcpFlags::FIN) { State::FIN } else { 0 };
+    let rst = if parsed.flags.any(TcpFlags::RST) { State::RST } else { 0 };
+    flow.add_state(fin | rst);
+    let other = other_key(hook, flow, key);
+    if !had_ended && tables.find(&other).is_none_or(|other| other.state() & State::ENDED == 0) {
+        release::<A, T>(tables, flow.backend());
     }
 }
 
@@ -313,9 +365,7 @@ pub fn note<A: Family, T: Tables + FamilyTables<A>>(
     flow: FlowRef<A>,
 ) {
     if parsed.flags.any(TcpFlags::FIN | TcpFlags::RST) {
-        let fin = if parsed.flags.any(TcpFlags::FIN) { State::FIN } else { 0 };
-        let rst = if parsed.flags.any(TcpFlags::RST) { State::RST } else { 0 };
-        flow.add_state(fin | rst);
+        end(tables, hook, parsed, key, flow);
     }
     if flow.generation == Generation::Established {
         return;

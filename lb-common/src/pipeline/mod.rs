@@ -27,6 +27,7 @@ mod graduate;
 mod hold;
 mod ours;
 mod parse;
+pub(crate) mod pick;
 mod rewrite;
 mod run;
 mod services;
@@ -312,7 +313,9 @@ fn begin_parsed<A: Family, P: Packet, T: Tables + FamilyTables<A>>(
         flow::forget(tables, hook, key);
     }
     let mut begun = None;
-    begin::begin(packet, tables, hook, now, parsed, key, &mut choice, &mut begun)?;
+    let outcome = begin::begin(packet, tables, hook, now, parsed, key, &mut choice, &mut begun);
+    pick::pass_turn::<A, P, T>(tables, &choice, outcome, begun.is_some());
+    outcome?;
     let (client, _) = parsed.source();
     match begun {
         Some(Begun::Fresh(flow)) => {
@@ -380,8 +383,8 @@ fn carry_out<const LATER: bool, A: Family, P: Packet, T: Tables + FamilyTables<A
     tables.count_packet(flow.backend().id, parsed.frame_len(packet));
     rewrite::rewrite(packet, hook, parsed, flow, fate)?;
     // Last, because a flow that graduates leaves the entry that the handle points to. What was said is
-    // said by first fragments.
-    if parsed.part != Part::LATER {
+    // said by first fragments. In the first stage nothing is to be noted.
+    if LATER && parsed.part != Part::LATER {
         flow::note(tables, hook, parsed, key, flow);
     }
     Ok(fate)

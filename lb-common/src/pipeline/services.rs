@@ -3,8 +3,9 @@
 
 use crate::{
     addr::Port,
+    packet::Settled,
     tables::{
-        AffinityKey, AffinityRule, BackendRef, Endpoint, EndpointKey, Frontend, FrontendKey,
+        AffinityKey, AffinityRule, BackendRef, Endpoint, EndpointKey, Frontend, FrontendKey, Load,
         Remembered, Selection, SelectionKind,
     },
 };
@@ -21,6 +22,21 @@ pub trait ServiceTables<A> {
     fn slot(&self, index: u32) -> Option<BackendRef>;
     /// Address and port of a backend, if the generation is still the one meant.
     fn backend(&self, backend: BackendRef) -> Option<(A, Port)>;
+
+    /// How busy a backend is.
+    fn load(&self, backend: u32) -> Load;
+    /// Counts one more open flow of a backend, or one less, but none less than 0.
+    fn count_open(&self, backend: u32, more: bool);
+    /// Whose turn it is in a service's selection.
+    fn turn(&self, service: u32, kind: u32) -> u32;
+    /// Says whose turn it is.
+    fn set_turn(&self, service: u32, kind: u32, turn: u32);
+    /// Gives back what it is given, in the kernel through memory of which the verifier knows nothing; see
+    /// [`Packet::settle`](crate::packet::Packet::settle).
+    #[inline(always)]
+    fn settle(&self, words: Settled) -> Settled {
+        words
+    }
 
     /// What is remembered of a client.
     fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered>;

@@ -8,6 +8,7 @@ use crate::{
         Family, Tables,
         affinity::{self, Client},
         choose::{self, Asked, Before, Choice},
+        pick,
     },
     tables::{Frontend, SelectionKind, Translated},
     verdict::{DropReason, Event},
@@ -58,6 +59,7 @@ pub(super) fn choose<A: Family, S: Socket, T: Tables + SocketTables<A>>(
     match choose::choose_of(tables, now, service, kind, &asked, Before::none()) {
         Ok(choice) => {
             affinity::remember(tables, now, client, &choice);
+            pick::take_turn(tables, &choice);
             tables.count_flow(choice.backend.id);
             tables.count(Event::SocketTranslated as u32);
             Ok(choice)

@@ -186,6 +186,8 @@ impl State {
     pub const FIN: u8 = 4;
     /// A RST was seen in this direction.
     pub const RST: u8 = 8;
+    /// This direction has ended, in one way or the other.
+    pub const ENDED: u8 = Self::FIN | Self::RST;
     /// Reverse half: the client was told that the backend is gone.
     pub const TOLD: u8 = 16;
 }

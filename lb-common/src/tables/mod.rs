@@ -5,6 +5,7 @@
 
 mod address;
 mod affinity;
+mod algorithm;
 mod backend;
 mod config;
 mod device;
@@ -20,6 +21,7 @@ mod traffic;
 
 pub use address::{AddressOwner, AddressSet, SourceRangeKey};
 pub use affinity::{AffinityKey, AffinityRule, Endpoint, EndpointKey, Remembered};
+pub use algorithm::{Algorithm, Load, Turns};
 pub use backend::{Backend, BackendRef};
 pub use config::{AddressRange, Config, PortSet, SnatPorts};
 pub use device::{Device, DeviceRole};

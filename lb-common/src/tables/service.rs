@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::AffinityRule;
+use super::{AffinityRule, Algorithm};
 use crate::{hook::Scope, tables::Frontend, verdict::DropReason};
 
 /// One service: where its selection tables lie. Each selection is one word, so that one 8-byte store
@@ -51,8 +51,8 @@ impl SelectionKind {
 }
 
 /// Where a selection table lies in the array of slots: bits 0–31 the first slot, bits 32–55 how
-/// many slots, bits 56–63 the algorithm (0: the hash's remainder picks the slot). Without slots, the
-/// place of the first one says what becomes of the client.
+/// many slots, bits 56–63 the algorithm. Without slots, the place of the first one says what
+/// becomes of the client.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Selection(u64);
@@ -74,6 +74,18 @@ impl Selection {
             return None;
         }
         Some(Self((len as u64) << 32 | base as u64))
+    }
+
+    /// The same table, used by this algorithm.
+    #[must_use]
+    pub const fn by(self, algorithm: Algorithm) -> Self {
+        Self(self.0 & ((1 << 56) - 1) | (algorithm.0 as u64) << 56)
+    }
+
+    /// The algorithm.
+    #[inline(always)]
+    pub const fn algorithm(self) -> Algorithm {
+        Algorithm((self.0 >> 56) as u8)
     }
 
     /// From the word in the map.
@@ -106,6 +118,7 @@ impl Selection {
     }
 
     /// Whether there is no slot.
+    #[inline(always)]
     pub const fn is_empty(self) -> bool {
         self.len() == 0
     }
@@ -122,6 +135,9 @@ mod tests {
         let selection = Selection::new(u32::MAX, Selection::MAX_LEN).unwrap();
         assert_eq!((selection.base(), selection.len()), (u32::MAX, Selection::MAX_LEN));
         assert!(Selection::new(0, Selection::MAX_LEN + 1).is_none());
+        let by = selection.by(Algorithm(255)).by(Algorithm::MAGLEV);
+        assert_eq!((by.base(), by.len()), (selection.base(), selection.len()));
+        assert_eq!((by.algorithm(), selection.algorithm()), (Algorithm::MAGLEV, Algorithm::RANDOM));
         for (empty, reason) in [
             (Selection::EMPTY, DropReason::NoBackend),
             (Selection::NONE_HERE, DropReason::NoLocalBackend),

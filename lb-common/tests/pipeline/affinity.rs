@@ -46,7 +46,7 @@ fn each_service(mut call: impl FnMut(Front, Family, L4)) {
 }
 
 /// Writes, as the control program does, which endpoints the selections have.
-fn tell_endpoints(world: &mut World) {
+pub fn tell_endpoints(world: &mut World) {
     world.tables.endpoints.clear();
     each_service(|front, family, l4| {
         let service = front.service(family, l4);

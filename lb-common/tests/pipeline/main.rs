@@ -7,6 +7,7 @@
 mod admission;
 mod affinity;
 mod agreement;
+mod algorithms;
 mod answers;
 mod bare;
 mod bridged;

@@ -14,8 +14,8 @@ use lb_common::{
     pipeline::{self, Claim, FamilyTables, FlowRef, Route, RouteQuery, ServiceTables, Tables},
     tables::{
         AffinityKey, AffinityRule, BackendRef, Device, Draft, Egress, Endpoint, EndpointKey, Flow,
-        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Half, Held, HeldKey, Remembered,
-        Sample, Selection, SelectionKind, SnatPorts,
+        FlowKey, FragmentKey, Fragmented, Frontend, FrontendKey, Half, Held, HeldKey, Load,
+        Remembered, Sample, Selection, SelectionKind, SnatPorts,
     },
     verdict::Verdict,
 };
@@ -88,6 +88,22 @@ where
 
     fn backend(&self, backend: BackendRef) -> Option<(A, Port)> {
         ServiceTables::<A>::backend(self.tables, backend)
+    }
+
+    fn load(&self, backend: u32) -> Load {
+        ServiceTables::<A>::load(self.tables, backend)
+    }
+
+    fn count_open(&self, backend: u32, more: bool) {
+        ServiceTables::<A>::count_open(self.tables, backend, more);
+    }
+
+    fn turn(&self, service: u32, kind: u32) -> u32 {
+        ServiceTables::<A>::turn(self.tables, service, kind)
+    }
+
+    fn set_turn(&self, service: u32, kind: u32, turn: u32) {
+        ServiceTables::<A>::set_turn(self.tables, service, kind, turn);
     }
 
     fn remembered(&self, key: &AffinityKey<A>) -> Option<Remembered> {

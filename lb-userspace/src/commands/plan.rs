@@ -15,7 +15,7 @@ use super::{Instance, Output, settings::ConfigArgument};
 use crate::{
     compile::{self, NodeFacts, ServiceKey},
     control::{Config, ControlPlane},
-    dataplane::{self, FoundService, Pins, Tables, read_back},
+    dataplane::{self, FoundService, Pins, Tables, algorithm_named, read_back},
     model::{Family, Problem, Protocol, ServiceName},
     plan::{Choice, Difference, Served, differences},
     source::manifests,
@@ -154,6 +154,10 @@ fn served(tables: &Tables, state: &State) -> Result<BTreeMap<ServiceKey, Served>
             internal: choice(line.internal),
             external: choice(line.external),
             affinity: line.affinity.seconds,
+            algorithm: [line.all, line.internal, line.external]
+                .into_iter()
+                .find(|selection| !selection.is_empty())
+                .and_then(|selection| algorithm_named(selection.algorithm())),
             source_ranges: ranges.remove(&id).unwrap_or_default().into_iter().collect(),
         };
         served.insert(key, one);

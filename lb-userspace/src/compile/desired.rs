@@ -6,7 +6,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::model::{Conflict, Family, IpRange, Protocol, Service, ServiceName, ServicePort};
+use crate::model::{
+    Algorithm, Conflict, Family, IpRange, Protocol, Service, ServiceName, ServicePort,
+};
 
 /// Everything that should be in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct DesiredService {
     pub frontends: BTreeMap<Frontend, FrontendKind>,
     /// The backends whose flows live on. Not all of them get new ones.
     pub backends: BTreeMap<BackendKey, BackendState>,
+    /// The weights of those that have another one than 1.
+    pub weights: BTreeMap<BackendKey, u16>,
     /// What new flows choose from: all usable endpoints.
     pub all: Table,
     /// What the internal traffic policy leaves of them.
@@ -121,11 +125,15 @@ pub enum BackendState {
     Ready,
 }
 
-/// A selection table: a slot is drawn, each as likely as any other.
+/// A selection table: what an algorithm chooses from. How it lies in memory is made of it when it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Table {
-    /// The slots; each is one of the service's backends. None: nothing can answer.
+    /// The backends of the service that are chosen from, each once. None: nothing can answer.
     pub slots: Vec<BackendKey>,
+    /// The weight of each, without a common divisor; none: all weigh the same.
+    pub weights: Vec<u16>,
+    /// By which algorithm.
+    pub algorithm: Algorithm,
     /// What becomes of clients when there are no slots.
     pub otherwise: Otherwise,
 }

@@ -32,6 +32,7 @@ struct Merged {
     nodes: Hint,
     /// What its hints say of zones.
     zones: Hint,
+    weight: u16,
 }
 
 /// What hints say of this node, or of its zone. In the order of preference, least first, as with
@@ -115,8 +116,9 @@ impl Endpoints {
                 one.local |= local;
                 one.nodes = nodes.max(one.nodes);
                 one.zones = zones.max(one.zones);
+                one.weight = endpoint.weight.max(one.weight);
             })
-            .or_insert(Merged { condition, local, nodes, zones });
+            .or_insert(Merged { condition, local, nodes, zones, weight: endpoint.weight });
     }
 
     /// The addresses of those on this node that are ready.
@@ -126,23 +128,29 @@ impl Endpoints {
     }
 
     /// The service, but for its frontends.
-    pub(super) fn into_service(self, service: &Service) -> DesiredService {
-        let all = Table { slots: self.usable(Among::All), otherwise: Otherwise::Refuse };
+    pub(super) fn into_service(mut self, service: &Service) -> DesiredService {
+        let balancing = &service.traffic.balancing;
+        for (key, one) in &mut self.0 {
+            one.weight = balancing.weights.get(&key.address).copied().unwrap_or(one.weight);
+        }
+        let of = |among, otherwise| Table::of(balancing.algorithm, self.usable(among), otherwise);
+        let all = of(Among::All, Otherwise::Refuse);
         let table = |policy| match policy {
             TrafficPolicy::Cluster => all.clone(),
-            TrafficPolicy::Local => Table {
-                slots: self.usable(Among::Local),
-                // One that is going counts too: whoever is in front of the nodes sends elsewhere.
-                otherwise: if all.slots.is_empty() { Otherwise::Refuse } else { Otherwise::Drop },
-            },
+            // One that is going counts too: whoever is in front of the nodes sends elsewhere.
+            TrafficPolicy::Local if all.slots.is_empty() => of(Among::Local, Otherwise::Refuse),
+            TrafficPolicy::Local => of(Among::Local, Otherwise::Drop),
         };
         let traffic = &service.traffic;
         let (internal, external) = (table(traffic.internal_policy), table(traffic.external_policy));
+        let weights = self.0.iter().filter(|(_, one)| one.weight != 1);
+        let weights = weights.map(|(key, one)| (*key, one.weight)).collect();
         let backends = self.0.into_iter();
         let backends = backends.filter_map(|(key, one)| Some((key, one.condition.state()?)));
         DesiredService {
             frontends: BTreeMap::new(),
             backends: backends.collect(),
+            weights,
             all,
             internal,
             external,
@@ -154,7 +162,7 @@ impl Endpoints {
 
     /// Those that new flows may go to: the ready ones; if there are none, those that still serve. The
     /// rule holds for all and for those of this node by itself.
-    fn usable(&self, among: Among) -> Vec<BackendKey> {
+    fn usable(&self, among: Among) -> Vec<(BackendKey, u16)> {
         let all_that_are = |wanted| {
             let found = self.0.iter().filter(move |(_, one)| {
                 one.condition == wanted && (one.local || matches!(among, Among::All))
@@ -167,7 +175,7 @@ impl Endpoints {
             Among::All => nearest(ready),
             Among::Local => ready,
         };
-        usable.into_iter().map(|(key, _)| *key).collect()
+        usable.into_iter().map(|(key, one)| (*key, one.weight)).collect()
     }
 }
 

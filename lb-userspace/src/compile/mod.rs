@@ -6,6 +6,8 @@ mod compiler;
 pub mod desired;
 mod endpoints;
 mod health;
+mod layout;
+mod maglev;
 mod news;
 mod owners;
 mod ranges;

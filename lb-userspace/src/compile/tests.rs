@@ -85,6 +85,7 @@ fn slice(name: &str, endpoints: &[(&str, (bool, bool, bool))]) -> EndpointSlice 
         node: None,
         zone: None,
         hints: Hints::default(),
+        weight: 1,
     };
     let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
     EndpointSlice {

@@ -134,6 +134,7 @@ fn endpoint(objects: &Objects, service: &Service, pod: &Pod, family: Family) -> 
         node: pod.node.clone(),
         zone,
         hints,
+        weight: pod.weight,
     })
 }
 

@@ -118,6 +118,7 @@ fn an_endpoint_may_be_no_cluster_ip_that_was_chosen() {
         node: None,
         zone: None,
         hints: Hints::default(),
+        weight: 1,
     };
     let slice = EndpointSlice {
         name: SliceName::new("default", "s"),

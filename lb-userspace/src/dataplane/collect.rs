@@ -62,15 +62,18 @@ pub struct Collected {
     pub udp_established: usize,
 }
 
-/// Removes what expired. What is there is counted on the way, what is removed included.
+/// Removes what expired. What is there is counted on the way, what is removed included, and puts the counts
+/// of backends' open flows right.
 pub fn collect(
     tables: &Tables,
     timeouts: &Timeouts,
     time: Jiffies,
     census: &mut Census,
 ) -> Result<Collected, DataplaneError> {
+    let loads = tables.loads();
     let v4 = collect_family([&tables.new_flows_v4, &tables.flows_v4], timeouts, time, census)?;
     let v6 = collect_family([&tables.new_flows_v6, &tables.flows_v6], timeouts, time, census)?;
+    tables.put_loads_right(&loads, census);
     Ok(Collected {
         live: v4.live + v6.live,
         removed: v4.removed + v6.removed,

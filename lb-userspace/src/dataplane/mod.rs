@@ -9,6 +9,7 @@
 //!   tell.
 //! - [`Clock`], [`collect`]: the flows' time, and the end of those that expired.
 
+mod algorithm;
 mod areas;
 mod attach;
 mod batch;
@@ -23,6 +24,7 @@ mod frags;
 mod hash_table;
 mod ids;
 mod link;
+mod loads;
 mod mapped;
 mod object;
 mod pins;
@@ -35,12 +37,14 @@ mod traffic;
 mod trial;
 mod writer;
 
+pub use algorithm::named as algorithm_named;
 pub use attach::{AttachError, Attached, Hookup, Mode, Point, TcMode, XdpMode};
 pub use binds::{RefusedBinds, tell_of_bind};
 pub use cgroup::{Cgroup, CgroupError};
 pub use clock::Clock;
 pub use error::DataplaneError;
 pub use events::Events;
+pub use loads::Loads;
 pub use object::{OBJECT, Programs};
 pub use pins::Pins;
 pub use read_back::{FoundBackend, FoundService, read_back};

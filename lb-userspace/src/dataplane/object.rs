@@ -18,7 +18,7 @@ use super::{
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
 
 /// Maps that are pinned: all but the compiler's own.
-pub const MAPS: [&str; 43] = [
+pub const MAPS: [&str; 45] = [
     "ACCOUNTS",
     "ADDRESSES_V4",
     "ADDRESSES_V6",
@@ -47,6 +47,7 @@ pub const MAPS: [&str; 43] = [
     "FRONTEND_PORTS",
     "HELD",
     "HOLD",
+    "LOADS",
     "NEIGHBOURS",
     "NEW_FLOWS_V4",
     "NEW_FLOWS_V6",
@@ -62,6 +63,7 @@ pub const MAPS: [&str; 43] = [
     STAGES_XDP,
     "TALKS_V4",
     "TALKS_V6",
+    "TURNS",
 ];
 
 /// The later stages at XDP. The kernel takes programs of one kind only into it, for packets in several

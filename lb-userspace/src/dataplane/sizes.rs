@@ -9,11 +9,11 @@ const FRAGMENTS: u32 = 1 << 14;
 /// memory at once, hash tables as they fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Services, counted per port and family; 64 bytes each.
+    /// Services, counted per port and family; 80 bytes each.
     pub services: u32,
     /// Frontends, in each family.
     pub frontends: u32,
-    /// Backends; 72 bytes each, and 32 on every CPU.
+    /// Backends; 80 bytes each, and 32 on every CPU.
     pub backends: u32,
     /// Slots of all selection tables together; 8 bytes each.
     pub slots: u32,
@@ -59,7 +59,7 @@ impl Default for Sizes {
 
 impl Sizes {
     /// The maps whose sizes are not fixed, each with how many elements it takes.
-    pub(super) fn entries(&self) -> [(&'static str, u32); 28] {
+    pub(super) fn entries(&self) -> [(&'static str, u32); 30] {
         [
             ("ADDRESSES_V4", self.frontends),
             ("ADDRESSES_V6", self.frontends),
@@ -89,6 +89,8 @@ impl Sizes {
             ("SOURCE_RANGES_V6", self.source_ranges),
             ("TALKS_V4", self.talks),
             ("TALKS_V6", self.talks),
+            ("LOADS", self.backends),
+            ("TURNS", self.services),
         ]
     }
 }

@@ -6,7 +6,7 @@ use lb_common::{
     hash,
     tables::{
         AddressRange, AffinityKey, Backend, BackendRef, Config, Device, Endpoint, EndpointKey,
-        Flow, FlowKey, Frontend, FrontendKey, PortSet, Remembered, Service, SnatPorts,
+        Flow, FlowKey, Frontend, FrontendKey, Load, PortSet, Remembered, Service, SnatPorts,
         SourceRangeKey,
     },
     verdict::COUNTERS,
@@ -25,6 +25,7 @@ pub struct Tables {
     pub(super) services: MappedArray<Service>,
     pub(super) slots: MappedArray<BackendRef>,
     pub(super) backends: MappedArray<Backend>,
+    pub(super) loads: MappedArray<Load>,
     /// IPv4 frontends.
     pub frontends_v4: HashTable<FrontendKey<Ipv4>, Frontend>,
     /// IPv6 frontends.
@@ -140,6 +141,7 @@ impl Tables {
             services: mapped(pins, "SERVICES")?,
             slots: mapped(pins, "SLOTS")?,
             backends: mapped(pins, "BACKENDS")?,
+            loads: mapped(pins, "LOADS")?,
             frontends_v4: table(pins, "FRONTENDS_V4")?,
             frontends_v6: table(pins, "FRONTENDS_V6")?,
             address_bits: mapped(pins, "ADDRESS_BITS")?,

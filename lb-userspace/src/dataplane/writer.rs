@@ -12,6 +12,7 @@ mod live;
 mod ports;
 mod scope;
 mod selections;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,7 @@ use std::{
 
 use lb_common::{
     addr::{Ipv6, Port},
-    tables::{self, Backend, BackendRef, Endpoint, EndpointKey},
+    tables::{self, Backend, BackendRef, Endpoint, EndpointKey, Load},
 };
 
 use super::{
@@ -38,6 +39,7 @@ use frontends::wire;
 use live::{Live, live_again};
 use ports::PortCounts;
 use scope::Scope;
+use weights::store_weights;
 
 pub use admission::source_ranges;
 
@@ -263,10 +265,12 @@ impl Writer {
             if !live.backends.contains_key(backend) {
                 let reference = self.store_backend(tables, key, live.id, *backend, now)?;
                 live.backends.insert(*backend, reference);
+                live.weights = None;
                 changes.backends += 1;
                 differs = true;
             }
         }
+        differs |= store_weights(tables, desired, live);
         differs |= self.store_tables(tables, desired, live, changes, now)?;
         let affinity = self.groups.rule(key, desired.affinity, live.affinity);
         if affinity != live.affinity {
@@ -308,6 +312,7 @@ impl Writer {
         let reference = BackendRef { id, generation: self.generation };
         self.backend_ports.add(&tables.backend_ports, backend.port);
         self.accounts.begin_backend(tables, id, service)?;
+        tables.loads.store(id, &Load::of(0, 1));
         tables.backends.store(
             id,
             &Backend {

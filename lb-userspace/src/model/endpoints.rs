@@ -9,7 +9,7 @@ use super::{
     Family, Port, Protocol, Refused, ServiceName, SliceName, address,
     invalid::{Findings, Rule},
     name,
-    service::{self, left_alone},
+    service::{self, left_alone, weight},
 };
 
 /// The label that says whose endpoints a slice holds.
@@ -48,6 +48,8 @@ pub struct Endpoint {
     pub zone: Option<String>,
     /// For whom it is meant.
     pub hints: Hints,
+    /// How many flows it is to get beside others; 0: no new ones.
+    pub weight: u16,
 }
 
 /// For which nodes and zones an endpoint is meant; empty: nothing is said.
@@ -154,11 +156,12 @@ fn endpoints(
     family: Family,
     findings: &mut Findings,
 ) -> Vec<Endpoint> {
+    let weight = weight(&object.metadata, findings);
     let mut endpoints = Vec::new();
     for (index, endpoint) in object.endpoints.iter().flatten().enumerate() {
         let field = format!("endpoints[{index}].addresses");
         let address = addresses(endpoint, family, &field, findings);
-        endpoints.extend(address.map(|address| one_endpoint(endpoint, address)));
+        endpoints.extend(address.map(|address| one_endpoint(endpoint, address, weight)));
     }
     endpoints
 }
@@ -183,7 +186,7 @@ fn addresses(
 }
 
 /// Conditions that are missing: ready, serving, not terminating (KEP-1672).
-fn one_endpoint(endpoint: &api::Endpoint, address: IpAddr) -> Endpoint {
+fn one_endpoint(endpoint: &api::Endpoint, address: IpAddr, weight: u16) -> Endpoint {
     let conditions = endpoint.conditions.clone().unwrap_or_default();
     let hints = endpoint.hints.clone().unwrap_or_default();
     let nodes = hints.for_nodes.into_iter().flatten().map(|node| node.name);
@@ -196,6 +199,7 @@ fn one_endpoint(endpoint: &api::Endpoint, address: IpAddr) -> Endpoint {
         node: endpoint.node_name.clone(),
         zone: endpoint.zone.clone(),
         hints: Hints { nodes: nodes.collect(), zones: zones.collect() },
+        weight,
     }
 }
 

@@ -114,6 +114,7 @@ fn addresses(
             node: one.node_name.clone(),
             zone: None,
             hints: Hints::default(),
+            weight: 1,
         });
     }
     endpoints

@@ -28,7 +28,7 @@ pub use node_port_addresses::{NoAddresses, NodePortAddresses};
 pub use pod::{ContainerPort, Pod};
 pub use problem::{Position, Problem};
 pub use service::{
-    BalancerWish, Distribution, FamilyPolicy, NODE_PORTS, NoNodePorts, NodePortRange, Pods, Port,
-    Protocol, Proxying, Service, ServicePort, ServiceType, TargetPort, Traffic, TrafficPolicy,
-    Wishes,
+    Algorithm, BalancerWish, Balancing, Distribution, FamilyPolicy, NODE_PORTS, NoNodePorts,
+    NodePortRange, Pods, Port, Protocol, Proxying, Service, ServicePort, ServiceType, TargetPort,
+    Traffic, TrafficPolicy, Wishes,
 };

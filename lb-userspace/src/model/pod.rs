@@ -26,6 +26,8 @@ pub struct Pod {
     pub terminating: bool,
     /// Gone for good: it has succeeded or failed, and its address may be another's.
     pub finished: bool,
+    /// How many flows it is to get beside others; 0: no new ones.
+    pub weight: u16,
 }
 
 /// A port that a container names.
@@ -62,6 +64,7 @@ impl TryFrom<&api::Pod> for Pod {
         let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
         let addresses = addresses(status, &mut findings);
         let ports = ports(spec, &mut findings);
+        let weight = service::weight(&object.metadata, &mut findings);
         let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or_default();
         findings.into_result(Self {
             name,
@@ -72,6 +75,7 @@ impl TryFrom<&api::Pod> for Pod {
             ready: ready(status, phase),
             terminating: object.metadata.deletion_timestamp.is_some(),
             finished: matches!(phase, "Succeeded" | "Failed"),
+            weight,
         })
     }
 }

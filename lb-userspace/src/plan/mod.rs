@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     compile::{BackendKey, DesiredService, Frontend, Otherwise, ServiceKey, Table},
-    model::IpRange,
+    model::{Algorithm, IpRange},
 };
 
 /// A service, as far as it makes a difference to anybody.
@@ -25,6 +25,8 @@ pub struct Served {
     pub external: Choice,
     /// Seconds for which a client stays with its endpoint; 0: it doesn't.
     pub affinity: u32,
+    /// By which algorithm new flows choose; of none that has nothing to choose from.
+    pub algorithm: Option<Algorithm>,
     /// From where guarded frontends admit clients.
     pub source_ranges: BTreeSet<IpRange>,
 }
@@ -124,6 +126,10 @@ impl From<&DesiredService> for Served {
             internal: Choice::wanted(&desired.internal),
             external: Choice::wanted(&desired.external),
             affinity: desired.affinity,
+            algorithm: [&desired.all, &desired.internal, &desired.external]
+                .into_iter()
+                .find(|table| !table.slots.is_empty())
+                .map(|table| table.algorithm),
             source_ranges: desired.source_ranges.clone(),
         }
     }
@@ -173,9 +179,11 @@ fn rules(before: &Served, after: &Served) -> Vec<Rule> {
         0 => "none".to_owned(),
         seconds => format!("{seconds} s"),
     };
+    let name = |one: Option<Algorithm>| one.map_or("none".to_owned(), |one| one.to_string());
     let clients = |choice: &Choice| choice.when_empty().to_owned();
     let all = [
         ("affinity", seconds(before.affinity), seconds(after.affinity)),
+        ("algorithm", name(before.algorithm), name(after.algorithm)),
         ("internal clients", clients(&before.internal), clients(&after.internal)),
         ("external clients", clients(&before.external), clients(&after.external)),
     ];

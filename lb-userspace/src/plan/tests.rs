@@ -92,6 +92,7 @@ fn rules_are_told_as_they_are_and_would_be() {
     let dropped = Choice { dropped: true, ..Choice::default() };
     let after = Served {
         affinity: 60,
+        algorithm: Some(Algorithm::Maglev),
         external: dropped,
         internal: choice(&[1]),
         source_ranges: ["10.0.0.0/8".parse().expect("a range")].into(),
@@ -103,7 +104,14 @@ fn rules_are_told_as_they_are_and_would_be() {
         .iter()
         .map(|one| format!("{}: {} → {}", one.what, one.before, one.after))
         .collect();
-    assert_eq!(rules, ["affinity: none → 60 s", "external clients: answered → dropped"]);
+    assert_eq!(
+        rules,
+        [
+            "affinity: none → 60 s",
+            "algorithm: none → maglev",
+            "external clients: answered → dropped"
+        ]
+    );
     assert_eq!(found.internal.removed, ["10.1.0.2:8080"]);
     assert_eq!(found.external.removed.len(), 2);
     assert_eq!(found.source_ranges.added, ["10.0.0.0/8"]);
@@ -113,7 +121,11 @@ fn rules_are_told_as_they_are_and_would_be() {
 #[test]
 fn what_is_compiled_says_the_same_as_what_is_served() {
     let slots: Vec<BackendKey> = endpoints(&[1, 2]).into_iter().collect();
-    let table = |slots: &[BackendKey], otherwise| Table { slots: slots.to_vec(), otherwise };
+    let table = |slots: &[BackendKey], otherwise| Table {
+        slots: slots.to_vec(),
+        otherwise,
+        ..Table::default()
+    };
     let desired = DesiredService {
         all: table(&slots, Otherwise::Refuse),
         internal: table(&slots[..1], Otherwise::Drop),

@@ -91,6 +91,7 @@ impl Size {
             node: None,
             zone: None,
             hints: Hints::default(),
+            weight: 1,
         };
         EndpointSlice {
             name: SliceName::new("default", Self::name(service)),

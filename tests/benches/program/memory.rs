@@ -25,8 +25,8 @@ const CONNECTIONS: u32 = 1 << 18;
 /// Elements of one call.
 const TOGETHER: usize = 1 << 14;
 
-const SERVICES: [&str; 4] = ["SERVICES", "FOLDED", "FRONTENDS_V4", "FRONTENDS_V6"];
-const ENDPOINTS: [&str; 4] = ["BACKENDS", "BACKEND_STATS", "ACCOUNTS", "SLOTS"];
+const SERVICES: [&str; 5] = ["SERVICES", "FOLDED", "TURNS", "FRONTENDS_V4", "FRONTENDS_V6"];
+const ENDPOINTS: [&str; 5] = ["BACKENDS", "BACKEND_STATS", "ACCOUNTS", "LOADS", "SLOTS"];
 
 /// Bytes for each.
 pub struct Memory {

@@ -54,19 +54,24 @@ pub enum Unfair {
 /// Checks that exactly the `expected` backends answered, and each got its equal share of the answers
 /// within five standard deviations. Failed requests count for nobody.
 pub fn check_fair(tally: &Tally, expected: &[&str]) -> Result<(), Unfair> {
+    let share = 1.0 / real(expected.len().max(1) as u64);
+    check_shares(tally, &expected.iter().map(|name| (*name, share)).collect::<Vec<_>>())
+}
+
+/// The same for backends each of which is to get a share of its own; together they make 1.
+pub fn check_shares(tally: &Tally, expected: &[(&str, f64)]) -> Result<(), Unfair> {
     let (sources, backends) = (tally.distinct_sources(), expected.len());
     if backends == 0 || sources < LEAST_PER_BACKEND * backends {
         return Err(Unfair::TooFew { sources, backends });
     }
-    if let Some((name, count)) = tally.answers.iter().find(|(n, _)| !expected.contains(&n.as_str()))
-    {
+    let is_expected = |name: &String| expected.iter().any(|(other, _)| other == name);
+    if let Some((name, count)) = tally.answers.iter().find(|(name, _)| !is_expected(name)) {
         return Err(Unfair::Unexpected { name: name.clone(), count: *count });
     }
 
-    let share = 1.0 / real(backends as u64);
-    let mean = real(tally.answered()) * share;
-    let allowed = SIGMAS * (share * (1.0 - share) * real(tally.sum_of_squares())).sqrt();
-    for name in expected {
+    for (name, share) in expected {
+        let mean = real(tally.answered()) * share;
+        let allowed = SIGMAS * (share * (1.0 - share) * real(tally.sum_of_squares())).sqrt();
         let count = tally.answers.get(*name).copied().unwrap_or(0);
         if (real(count) - mean).abs() > allowed {
             return Err(Unfair::Share { name: (*name).to_owned(), count, mean, allowed });
@@ -78,6 +83,13 @@ pub fn check_fair(tally: &Tally, expected: &[&str]) -> Result<(), Unfair> {
 /// Panics unless [`check_fair`] is satisfied.
 pub fn assert_fair(tally: &Tally, expected: &[&str]) {
     if let Err(unfair) = check_fair(tally, expected) {
+        panic!("{unfair}\nall: {tally}");
+    }
+}
+
+/// Panics unless [`check_shares`] is satisfied.
+pub fn assert_shares(tally: &Tally, expected: &[(&str, f64)]) {
+    if let Err(unfair) = check_shares(tally, expected) {
         panic!("{unfair}\nall: {tally}");
     }
 }
@@ -132,6 +144,16 @@ mod tests {
         let strange = tally(&[("a", 500), ("x", 500)], 1);
         let expected = Unfair::Unexpected { name: "x".into(), count: 500 };
         assert_eq!(check_fair(&strange, &["a", "b"]), Err(expected));
+    }
+
+    #[test]
+    fn each_backend_is_judged_by_its_own_share() {
+        // n = 10,000, p = 4/5: σ = 40.
+        let shares = [("a", 0.8), ("b", 0.2)];
+        assert_eq!(check_shares(&tally(&[("a", 8_199), ("b", 1_801)], 1), &shares), Ok(()));
+        let unfair = check_shares(&tally(&[("a", 8_201), ("b", 1_799)], 1), &shares);
+        assert!(matches!(unfair, Err(Unfair::Share { .. })), "{unfair:?}");
+        assert!(check_shares(&tally(&[("a", 5_000), ("b", 5_000)], 1), &shares).is_err());
     }
 
     #[test]

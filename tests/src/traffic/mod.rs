@@ -39,7 +39,7 @@ pub use bulk::{MAX_FAILURES, Tally, many};
 pub use capture::recorded;
 pub use client::{Answer, Session, request};
 pub use error::{Direction, Error, Result, Step};
-pub use fairness::{Unfair, assert_fair, check_fair};
+pub use fairness::{Unfair, assert_fair, assert_shares, check_fair, check_shares};
 pub use frames::FrameSocket;
 pub use http::{HttpAnswer, get};
 pub use ping::ping;

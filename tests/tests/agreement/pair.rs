@@ -157,6 +157,8 @@ impl Pair {
             let counted = self.bed.tables.counted_under(backend)?;
             let expected = self.host.backend_traffic(backend);
             ensure!(counted == expected, "backend {backend}: {counted:?}, host {expected:?}");
+            let (load, on_host) = (self.bed.tables.load(backend), self.host.load(backend));
+            ensure!(load == on_host, "backend {backend}: {load:?}, host {on_host:?}");
         }
         Ok(())
     }

@@ -56,6 +56,9 @@ impl Bed {
         host.v4.source_ranges = self.tables.source_ranges_v4.keys()?;
         host.v6.source_ranges = self.tables.source_ranges_v6.keys()?;
         host.endpoints = self.tables.endpoints.elements()?.into_iter().collect();
+        for backend in host.backends.keys().copied().collect::<Vec<_>>() {
+            host.set_load(backend, self.tables.load(backend));
+        }
         Ok(())
     }
 

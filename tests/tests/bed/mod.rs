@@ -56,7 +56,7 @@ pub const SIZES: Sizes = Sizes {
     services: 512,
     frontends: 1024,
     backends: 512,
-    slots: 1024,
+    slots: 1 << 14,
     new_flows: 1 << 12,
     flows: 1 << 12,
     clients: 1 << 10,

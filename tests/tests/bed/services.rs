@@ -51,7 +51,7 @@ pub fn desired(hosts: impl Fn(Backend) -> Vec<Host>) -> Desired {
 fn ruled_service(ruled: Ruled, family: Family, l4: L4) -> DesiredService {
     let kind = match ruled {
         Ruled::Guarded => FrontendKind::LoadBalancer { guarded: true },
-        Ruled::Sticky | Ruled::Absent => FrontendKind::LoadBalancer { guarded: false },
+        _ => FrontendKind::LoadBalancer { guarded: false },
     };
     let frontends = BTreeMap::from([(ruled.socket(family), kind)]);
     let service = service(frontends, family, l4, &Backend::Several.hosts());
@@ -63,8 +63,20 @@ fn ruled_service(ruled: Ruled, family: Family, l4: L4) -> DesiredService {
             DesiredService { source_ranges: range.into_iter().collect(), ..service }
         }
         Ruled::Absent => {
-            let external = Table { slots: Vec::new(), otherwise: Otherwise::Drop };
+            let external = Table { otherwise: Otherwise::Drop, ..Table::default() };
             DesiredService { external, ..service }
+        }
+        Ruled::Turns | Ruled::Hashed | Ruled::Least => {
+            let weights: Vec<_> = service.all.slots.iter().copied().zip([3, 1, 2]).collect();
+            let algorithm = ruled.algorithm(family, l4);
+            let table = Table::of(algorithm, weights.clone(), Otherwise::Refuse);
+            DesiredService {
+                weights: weights.into_iter().filter(|(_, weight)| *weight != 1).collect(),
+                all: table.clone(),
+                internal: table.clone(),
+                external: table,
+                ..service
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use lb_common::{
     wire::{L4, MacPair},
 };
 use lb_tests::lab::cast::{self, Family, Host, Mac, NODE1, NODE2, OUTSIDE};
+use lb_userspace::model::Algorithm;
 use nix::net::if_::if_nametoindex;
 
 use super::{At, Point, sent::action};
@@ -146,11 +147,30 @@ pub enum Ruled {
     Guarded,
     /// None of the backends is here, as far as the external traffic policy goes.
     Absent,
+    /// With backends that take turns.
+    Turns,
+    /// By one end of the tuple, in one of three ways.
+    Hashed,
+    /// Whoever has the least to do, in one of three ways.
+    Least,
 }
 
 impl Ruled {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sticky, Self::Guarded, Self::Absent];
+    pub const ALL: [Self; 6] =
+        [Self::Sticky, Self::Guarded, Self::Absent, Self::Turns, Self::Hashed, Self::Least];
+
+    /// The algorithm of the service of a family and transport; all there are, between them.
+    pub const fn algorithm(self, family: Family, l4: L4) -> Algorithm {
+        use Algorithm as A;
+        let which = (l4 as usize + matches!(family, Family::V6) as usize) % 3;
+        match self {
+            Self::Sticky | Self::Guarded | Self::Absent => A::Random,
+            Self::Turns => A::RoundRobin,
+            Self::Hashed => [A::SourceHash, A::DestinationHash, A::Maglev][which],
+            Self::Least => [A::LeastConnection, A::ShortestExpectedDelay, A::NeverQueue][which],
+        }
+    }
 
     /// The address.
     pub fn socket(self, family: Family) -> SocketAddr {

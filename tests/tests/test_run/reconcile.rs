@@ -76,6 +76,7 @@ fn slice(rng: &mut Rng, name: u8) -> EndpointSlice {
         node: None,
         zone: None,
         hints: Hints::default(),
+        weight: 1,
     };
     let ports = (0..2_u16).map(|index| EndpointPort {
         name: Some(format!("p{index}")),

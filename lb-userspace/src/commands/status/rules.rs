@@ -1,14 +1,19 @@
-//! What is special about a service: how policies narrow its choice, affinity, and whom it admits.
+//! What is special about a service: its algorithm, how policies narrow its choice, affinity, and whom it admits.
 
-use lb_common::tables::{Frontend, Selection};
+use lb_common::tables::{Frontend, Selection, Service};
 use serde::Serialize;
 
-use crate::dataplane::FoundService;
+use crate::{
+    dataplane::{FoundService, algorithm_named},
+    model::Algorithm,
+};
 
 /// The rules of a service, as its line and frontends have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rules {
+    /// How endpoints are chosen; absent: there is none to choose, or by a number that means nothing here.
+    algorithm: Option<&'static str>,
     /// For whoever asks at the cluster IP.
     internal: Choice,
     /// For clients outside, at any other address.
@@ -49,6 +54,7 @@ impl Rules {
         let guarded = found.frontends.values().any(|leads| leads.is(Frontend::GUARDED));
         let seconds = found.line.affinity.seconds;
         Self {
+            algorithm: algorithm(&found.line).map(Algorithm::name),
             internal: Choice::of(found.line.internal),
             external: Choice::of(found.line.external),
             affinity_seconds: (seconds != 0).then_some(seconds),
@@ -60,6 +66,9 @@ impl Rules {
     /// For people: a line for each rule; none for a service like most. `all`: slots without a policy.
     pub fn lines(&self, all: u32) -> Vec<String> {
         let mut lines = Vec::new();
+        // What most services have is not said.
+        let algorithm = self.algorithm.filter(|name| *name != Algorithm::default().name());
+        lines.extend(algorithm.map(str::to_owned));
         for (name, choice) in [("internal", self.internal), ("external", self.external)] {
             match (choice.slots, choice.otherwise) {
                 (0, Otherwise::Dropped) => lines.push(format!("{name}: none here, dropped")),
@@ -79,6 +88,13 @@ impl Rules {
     }
 }
 
+/// What a service's tables are used by: all have the same, those without slots have none.
+fn algorithm(line: &Service) -> Option<Algorithm> {
+    let tables = [line.all, line.internal, line.external];
+    let with_slots = tables.into_iter().find(|table| !table.is_empty())?;
+    algorithm_named(with_slots.algorithm())
+}
+
 impl Choice {
     fn of(selection: Selection) -> Self {
         let dropped = selection == Selection::NONE_HERE;
@@ -89,7 +105,7 @@ impl Choice {
 
 #[cfg(test)]
 mod tests {
-    use lb_common::tables::{AffinityRule, Service};
+    use lb_common::tables::{AffinityRule, Algorithm as Number};
 
     use super::*;
 
@@ -110,6 +126,7 @@ mod tests {
     #[test]
     fn each_rule_is_a_line() {
         let mut found = found(Selection::new(3, 1).unwrap(), Selection::NONE_HERE);
+        found.line.all = found.line.all.by(Number::MAGLEV);
         found.line.affinity = AffinityRule { group: 7, seconds: 60 };
         let frontend = crate::compile::Frontend {
             address: [203, 0, 113, 1].into(),
@@ -121,6 +138,7 @@ mod tests {
         assert_eq!(
             rules.lines(3),
             [
+                "maglev",
                 "internal: 1 of 3",
                 "external: none here, dropped",
                 "affinity: 60 s",
@@ -130,6 +148,7 @@ mod tests {
         assert_eq!(
             serde_json::to_value(&rules).unwrap(),
             serde_json::json!({
+                "algorithm": "maglev",
                 "internal": { "slots": 1, "otherwise": "refused" },
                 "external": { "slots": 0, "otherwise": "dropped" },
                 "affinitySeconds": 60,

@@ -6,7 +6,7 @@ use lb_common::tables::{AffinityRule, BackendRef, Selection, SelectionKind, Serv
 
 use crate::{
     compile::{BackendKey, DesiredService, Frontend, Otherwise, Table},
-    dataplane::{FoundService, Tables, areas::Area},
+    dataplane::{FoundService, Tables, algorithm, areas::Area},
 };
 
 /// What the maps say of a service.
@@ -16,6 +16,8 @@ pub struct Live {
     pub id: u32,
     /// Its backends.
     pub backends: BTreeMap<BackendKey, BackendRef>,
+    /// The weights of those that have another one than 1; not known of an earlier run.
+    pub weights: Option<BTreeMap<BackendKey, u16>>,
     /// Its selections, by the numbers of their kinds.
     pub selections: [Placed; 3],
     /// Its affinity.
@@ -31,6 +33,8 @@ pub struct Placed {
     pub table: Table,
     /// Its place.
     pub area: Area,
+    /// It is an earlier run's: of the table only the algorithm is known, and the slots as they lie there.
+    pub found: bool,
 }
 
 impl Live {
@@ -51,8 +55,22 @@ impl Placed {
         match (self.area.len, self.table.otherwise) {
             (0, Otherwise::Refuse) => Selection::EMPTY,
             (0, Otherwise::Drop) => Selection::NONE_HERE,
-            (len, _) => Selection::new(self.area.base, len).unwrap_or(Selection::EMPTY),
+            (len, _) => Selection::new(self.area.base, len)
+                .unwrap_or(Selection::EMPTY)
+                .by(algorithm::number(self.table.algorithm)),
         }
+    }
+
+    /// Whether it says what a table says: what becomes of clients without slots is nothing to one with some.
+    pub fn says(&self, wanted: &Table) -> bool {
+        let found = &self.table;
+        if wanted.slots.is_empty() || found.slots.is_empty() {
+            return wanted.slots == found.slots && wanted.otherwise == found.otherwise;
+        }
+        if self.found {
+            return found.algorithm == wanted.algorithm && *wanted.layout() == found.slots;
+        }
+        found.algorithm == wanted.algorithm && lie_alike(found, wanted)
     }
 
     fn found(
@@ -63,7 +81,7 @@ impl Placed {
         if selection.is_empty() {
             let none_here = selection == Selection::NONE_HERE;
             let otherwise = if none_here { Otherwise::Drop } else { Otherwise::Refuse };
-            return Self { table: Table { slots: Vec::new(), otherwise }, area: Area::default() };
+            return Self { table: Table { otherwise, ..Table::default() }, ..Self::default() };
         }
         let area = Area { base: selection.base(), len: selection.len() };
         // A slot that names no backend of the service makes the table differ from any desired one.
@@ -71,7 +89,11 @@ impl Placed {
             .take_while(|slot| *slot < tables.slots.len())
             .filter_map(|slot| names.get(&tables.slots.load(slot)).copied())
             .collect();
-        Self { table: Table { slots, otherwise: Otherwise::Refuse }, area }
+        // An unknown algorithm's table is made anew, too.
+        let known = algorithm::named(selection.algorithm());
+        let slots = if known.is_some() { slots } else { Vec::new() };
+        let algorithm = known.unwrap_or_default();
+        Self { table: Table { slots, algorithm, ..Table::default() }, area, found: true }
     }
 }
 
@@ -95,19 +117,22 @@ pub fn wanted(desired: &DesiredService) -> [&Table; 3] {
     })
 }
 
-/// Whether two tables say the same: what becomes of clients without slots is nothing to one with some.
-pub fn alike(one: &Table, other: &Table) -> bool {
-    one.slots == other.slots && (!one.slots.is_empty() || one.otherwise == other.otherwise)
+/// Whether two tables are one in memory, if it is one algorithm's.
+pub fn lie_alike(one: &Table, other: &Table) -> bool {
+    one.slots == other.slots && one.weights == other.weights
 }
 
 /// A service of an earlier run as this one's.
 pub fn live_again(tables: &Tables, id: u32, found: &FoundService) -> Live {
+    let backends: BTreeMap<BackendKey, BackendRef> =
+        found.backends.iter().map(|backend| (backend.key, backend.reference)).collect();
     let names: BTreeMap<BackendRef, BackendKey> =
         found.backends.iter().map(|backend| (backend.reference, backend.key)).collect();
     let line = &found.line;
     Live {
         id,
-        backends: found.backends.iter().map(|backend| (backend.key, backend.reference)).collect(),
+        weights: None,
+        backends,
         selections: [line.all, line.internal, line.external]
             .map(|selection| Placed::found(tables, selection, &names)),
         affinity: line.affinity,

@@ -6,10 +6,10 @@ use lb_common::tables::{BackendRef, Selection};
 
 use super::{
     Changes, Writer,
-    live::{Live, Placed, alike, areas, wanted},
+    live::{Live, Placed, areas, lie_alike, wanted},
 };
 use crate::{
-    compile::{BackendKey, DesiredService, Table},
+    compile::{BackendKey, DesiredService},
     dataplane::{DataplaneError, Tables, areas::Area},
 };
 
@@ -24,17 +24,25 @@ impl Writer {
         now: Instant,
     ) -> Result<bool, DataplaneError> {
         let wanted = wanted(desired);
-        let same = wanted.iter().zip(&live.selections).all(|(new, old)| alike(new, &old.table));
+        let same = wanted.iter().zip(&live.selections).all(|(new, old)| old.says(new));
         if same {
+            for (placed, table) in
+                live.selections.iter_mut().zip(wanted).filter(|(old, _)| old.found)
+            {
+                (placed.table, placed.found) = (table.clone(), false);
+            }
             return Ok(false);
         }
         let mut built: Vec<Placed> = Vec::new();
         for table in wanted {
-            let known = built.iter().find(|other| other.table.slots == table.slots);
+            let known = built.iter().find(|other| lie_alike(&other.table, table));
             let area = match known {
                 Some(other) => other.area,
-                None => match self.build(tables, &table.slots, &live.backends, now) {
-                    Ok(area) => area,
+                None => match self.build(tables, &table.layout(), &live.backends, now) {
+                    Ok(area) => {
+                        changes.slots += area.len as usize;
+                        area
+                    }
                     Err(error) => {
                         // Nothing refers to those before it yet: without this one they are free again.
                         for area in areas(&built) {
@@ -44,10 +52,7 @@ impl Writer {
                     }
                 },
             };
-            if known.is_none() {
-                changes.slots += table.slots.len();
-            }
-            built.push(Placed { table: Table::clone(table), area });
+            built.push(Placed { table: table.clone(), area, found: false });
         }
         let old = areas(&live.selections);
         if let Ok(selections) = built.try_into() {

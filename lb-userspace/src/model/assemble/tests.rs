@@ -35,6 +35,7 @@ fn slice(name: &str, address: &str) -> Arc<EndpointSlice> {
         node: None,
         zone: None,
         hints: Hints::default(),
+        weight: 1,
     };
     Arc::new(EndpointSlice {
         name: SliceName::new("default", name),

@@ -2,6 +2,7 @@
 //! modules below, by field.
 
 mod annotations;
+mod balancing;
 mod cluster_ips;
 mod labels;
 mod pods;
@@ -14,6 +15,8 @@ use std::{fmt, net::IpAddr, num::NonZeroU16, ops::RangeInclusive, str::FromStr};
 
 use super::{AppProtocol, Family, ServiceName};
 
+pub(super) use balancing::weight;
+pub use balancing::{Algorithm, Balancing};
 pub(super) use labels::left_alone;
 pub use pods::{Distribution, Pods};
 pub(super) use ports::{number, protocol};

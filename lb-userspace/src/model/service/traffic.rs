@@ -1,12 +1,16 @@
 //! Where a Service is reached beside its cluster IP and node ports, by whom, and which of its endpoints a
 //! client is given: `externalIPs`, `status.loadBalancer`, `loadBalancerSourceRanges`, the traffic policies,
-//! session affinity, and the port of its health checks.
+//! session affinity, and the port of its health checks. How flows are spread is `balancing.rs`.
 
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Port, ServiceType, annotations, number};
+use super::{
+    Port, ServiceType, annotations,
+    balancing::{self, Balancing},
+    number,
+};
 use crate::model::{
     address::{self, IpRange},
     invalid::{Findings, Rule},
@@ -37,6 +41,8 @@ pub struct Traffic {
     pub health_check_port: Option<Port>,
     /// Sockets are not given an endpoint when they connect; packets are translated.
     pub packets_only: bool,
+    /// How its flows are spread over the endpoints.
+    pub balancing: Balancing,
 }
 
 /// `internalTrafficPolicy` and `externalTrafficPolicy`.
@@ -70,6 +76,7 @@ pub(super) fn read(
         affinity: affinity(spec, findings),
         health_check_port: health_check_port(spec, service_type, external_policy, findings),
         packets_only: annotations::packets_only(&object.metadata, findings),
+        balancing: balancing::read(&object.metadata, findings),
     }
 }
 

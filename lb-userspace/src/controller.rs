@@ -13,7 +13,11 @@ mod source_ports;
 mod told;
 mod xdp;
 
-use std::{collections::BTreeSet, mem};
+use std::{
+    collections::BTreeSet,
+    mem,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use anyhow::{Context as _, Result};
 use lb_common::tables::{Device, DeviceRole};
@@ -51,6 +55,9 @@ pub struct Controller {
     writer: Writer,
     hookup: Hookup,
     sockets: SocketHookup,
+    /// How many sockets were destroyed because their endpoint was removed.
+    destroyed: Arc<AtomicU64>,
+    destroyed_told: u64,
     clock: Clock,
     snapshot: Snapshot,
     interfaces: Classified,
@@ -96,6 +103,8 @@ impl Controller {
             writer,
             hookup,
             sockets,
+            destroyed: Arc::default(),
+            destroyed_told: 0,
             clock,
             snapshot,
             interfaces,
@@ -136,6 +145,8 @@ impl Controller {
         self.write_services()?;
         self.attach(true)?;
         self.attach_sockets()?;
+        // Endpoints may have gone while nobody was there.
+        self.destroy_orphans()?;
         self.programs.release_other_stages(&self.pins)?;
         self.warn_of_settings();
         self.tell()
@@ -184,6 +195,7 @@ impl Controller {
         let outcome = self.try_collect();
         if outcome.is_ok() {
             self.health.pulse().beat();
+            report(self.tell_destroyed(), "destroyed sockets could not be told");
         }
         report(outcome, "expired flows could not be collected");
         self.catch_up();
@@ -230,6 +242,9 @@ impl Controller {
             );
         }
         self.want_checks(self.compiler.desired(), &facts);
+        if changes.backends > 0 {
+            self.destroy_orphans()?;
+        }
         Ok(())
     }
 

@@ -93,6 +93,9 @@ pub struct SocketState {
     pub host_only: bool,
     /// The programs.
     pub programs: Vec<String>,
+    /// Sockets that were destroyed because their endpoint was removed, since the start.
+    #[serde(default)]
+    pub destroyed: u64,
 }
 
 /// A service: one port of a Service in one family.

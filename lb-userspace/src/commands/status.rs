@@ -239,12 +239,16 @@ impl Report {
 
 /// Where sockets are given an endpoint when they connect.
 fn sockets(state: Option<&SocketState>) -> String {
-    let Some(SocketState { cgroup, host_only, programs }) = state else {
+    let Some(SocketState { cgroup, host_only, programs, destroyed }) = state else {
         return "sockets: not seen when they connect".to_owned();
     };
     let whose = if *host_only { "of the node's own network namespace" } else { "of all processes" };
     let count = programs.len();
-    format!("sockets: {whose} at the cgroup {cgroup}, {count} programs")
+    let lost = match destroyed {
+        0 => String::new(),
+        some => format!(", {some} destroyed because their endpoint was removed"),
+    };
+    format!("sockets: {whose} at the cgroup {cgroup}, {count} programs{lost}")
 }
 
 /// How many ways to endpoints are shown with their source ports.

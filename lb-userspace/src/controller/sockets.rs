@@ -1,11 +1,22 @@
 //! The programs at sockets: whose sockets, and what is done where they can't be attached.
 
+use std::{
+    collections::BTreeSet,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
 use anyhow::{Context as _, Result};
 
 use super::Controller;
 use crate::{
-    dataplane::{DataplaneError, RefusedBinds, SocketError, SocketMode, SocketScope},
+    dataplane::{DataplaneError, Orphan, RefusedBinds, SocketError, SocketMode, SocketScope},
     devices,
+    sockets::{self, Destroyed, Lost},
     state::SocketState,
 };
 
@@ -58,6 +69,34 @@ impl Controller {
         self.notes.insert(note);
     }
 
+    /// Destroys the sockets whose endpoint is gone: their processes see an error now, and connect anew. That
+    /// takes a look into every network namespace, and so a thread.
+    pub(super) fn destroy_orphans(&self) -> Result<()> {
+        if self.sockets.attached().is_none() {
+            return Ok(());
+        }
+        let orphans = self.tables.sockets.take_orphans(&self.tables)?;
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let destroyed = Arc::clone(&self.destroyed);
+        let destroy = move || destroy(&orphans, &destroyed);
+        thread::Builder::new()
+            .name("sockets".to_owned())
+            .spawn(destroy)
+            .context("no thread could be started that destroys sockets of removed endpoints")?;
+        Ok(())
+    }
+
+    /// Tells of sockets that were destroyed, if there is something new.
+    pub(super) fn tell_destroyed(&mut self) -> Result<()> {
+        let destroyed = self.destroyed.load(Ordering::Relaxed);
+        if mem::replace(&mut self.destroyed_told, destroyed) == destroyed {
+            return Ok(());
+        }
+        self.tell()
+    }
+
     /// What is told of it.
     pub(super) fn socket_state(&self) -> Option<SocketState> {
         let (cgroup, programs) = self.sockets.attached()?;
@@ -65,11 +104,28 @@ impl Controller {
             cgroup: cgroup.display().to_string(),
             host_only: self.options.sockets == SocketMode::Host,
             programs: programs.into_iter().map(str::to_owned).collect(),
+            destroyed: self.destroyed.load(Ordering::Relaxed),
         })
     }
 
     /// Who is refused node ports.
     pub fn refused_binds(&self) -> Result<RefusedBinds, DataplaneError> {
         RefusedBinds::open(&self.pins)
+    }
+}
+
+fn destroy(orphans: &BTreeSet<Orphan>, total: &AtomicU64) {
+    let lost: BTreeSet<_> = orphans.iter().map(|one| (one.protocol, one.remote)).collect();
+    let lost =
+        lost.into_iter().map(|(protocol, remote)| Lost { protocol, remote, terminating: false });
+    let is_ours = |protocol, cookie, remote| orphans.contains(&Orphan { protocol, cookie, remote });
+    match sockets::destroy(&lost.collect::<Vec<_>>(), &is_ours) {
+        Ok(Destroyed { tcp: 0, udp: 0, failed: 0, .. }) => {}
+        Ok(destroyed) => {
+            total.fetch_add(destroyed.tcp + destroyed.udp, Ordering::Relaxed);
+            let Destroyed { tcp, udp, failed, .. } = destroyed;
+            tracing::info!(tcp, udp, failed, "sockets of removed endpoints destroyed");
+        }
+        Err(error) => tracing::warn!(%error, "sockets of removed endpoints could not be destroyed"),
     }
 }

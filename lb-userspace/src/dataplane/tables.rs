@@ -13,8 +13,8 @@ use lb_common::{
 };
 
 use super::{
-    DataplaneError, Pins, hash_table::HashTable, mapped::MappedArray, prefix_table::PrefixTable,
-    traffic::TrafficTables,
+    DataplaneError, Pins, SocketTables, hash_table::HashTable, mapped::MappedArray,
+    prefix_table::PrefixTable, traffic::TrafficTables,
 };
 
 /// All maps of an instance.
@@ -55,6 +55,8 @@ pub struct Tables {
     pub flows_v4: HashTable<FlowKey<Ipv4>, Flow<Ipv4>>,
     /// IPv6 flows that can't.
     pub flows_v6: HashTable<FlowKey<Ipv6>, Flow<Ipv6>>,
+    /// Sockets that were given an endpoint.
+    pub sockets: SocketTables,
     counters: PerCpuArray<MapData, PodU64>,
     pub(super) traffic: TrafficTables,
 }
@@ -101,7 +103,7 @@ pub(super) fn open(pins: &Pins, name: &'static str) -> Result<MapData, Dataplane
         .map_err(|source| DataplaneError::Map { map: name, source: Some(Box::new(source)) })
 }
 
-fn table<K: bytemuck::Pod, V: bytemuck::Pod>(
+pub(super) fn table<K: bytemuck::Pod, V: bytemuck::Pod>(
     pins: &Pins,
     name: &'static str,
 ) -> Result<HashTable<K, V>, DataplaneError> {
@@ -157,6 +159,7 @@ impl Tables {
             new_flows_v6: table(pins, "NEW_FLOWS_V6")?,
             flows_v4: table(pins, "FLOWS_V4")?,
             flows_v6: table(pins, "FLOWS_V6")?,
+            sockets: SocketTables::open(pins)?,
             counters: per_cpu(pins, "COUNTERS")?,
             traffic: TrafficTables::open(pins)?,
         })

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    mem::MaybeUninit,
     net::UdpSocket,
     path::{Path, PathBuf},
 };
@@ -13,6 +14,7 @@ use lb_tests::{
     lab::{Cgroup, cast::Family},
     process::LoadBalancer,
 };
+use nix::errno::Errno;
 
 use crate::{
     Seen,
@@ -126,5 +128,45 @@ fn after_a_kill_sockets_are_served_and_the_next_start_takes_over_in_place() -> R
     assert!(lb.stop()?.success(), "{}", lb.log());
     assert!(other.connected(node, Form::V4, Way::Tcp, loopback).is_err(), "nobody is there");
     drop(servers);
+    Ok(())
+}
+
+#[test]
+fn sockets_of_a_removed_endpoint_see_an_error_at_once_and_others_go_on() -> Result<()> {
+    let seen = Seen::standard()?;
+    let places = [seen.bed.cluster.node(1), seen.bed.cluster.pod(1, 3)];
+    let mut sockets = Vec::new();
+    for (place, form) in places.into_iter().flat_map(|place| Form::ALL.map(|form| (place, form))) {
+        for way in [Way::Tcp, Way::ConnectedUdp] {
+            for _ in 0..4 {
+                let target = form.of(cluster_ip(form.family()));
+                let socket = seen.cgroup.connected(place, form, way, target)?;
+                let name = ask_over(&socket, way)?.name;
+                sockets.push((socket, form, way, name));
+            }
+        }
+    }
+    let stays = echo::name(BACKENDS[0]);
+    let lost = sockets.iter().filter(|(.., name)| *name != stays).count();
+    assert!((1..sockets.len()).contains(&lost), "some of {} are to go: {lost}", sockets.len());
+
+    seen.bed.set_backends(&BACKENDS[..1])?;
+    let mut buffer = [MaybeUninit::uninit(); 16];
+    for (socket, form, way, name) in &sockets {
+        if *name == stays {
+            assert_eq!(ask_over(socket, *way)?.name, stays, "{form:?} {way:?}");
+        } else {
+            // It waits, and is woken by the error: the endpoint sends nothing.
+            let error = socket.recv(&mut buffer).expect_err("its endpoint is gone");
+            assert_eq!(
+                error.raw_os_error(),
+                Some(Errno::ECONNABORTED as i32),
+                "{form:?} {way:?} {error}"
+            );
+        }
+    }
+    seen.bed.lb.wait_for("the destroyed sockets are told", |status| {
+        status["sockets"]["destroyed"] == lost
+    })?;
     Ok(())
 }

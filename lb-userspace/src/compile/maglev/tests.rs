@@ -75,7 +75,7 @@ fn there_are_a_hundred_slots_for_each_as_long_as_that_is_not_too_many() {
 #[test]
 fn the_lengths_are_prime_so_that_each_order_has_every_slot() {
     for (len, _) in LENGTHS {
-        assert!((2..).take_while(|one| one * one <= len).all(|one| len % one != 0), "{len}");
+        assert!((2..=len.isqrt()).all(|one| len % one != 0), "{len}");
     }
 }
 

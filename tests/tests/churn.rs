@@ -17,11 +17,13 @@ use lb_tests::{
     patience::{connections, patient},
     traffic::{Protocol, many},
 };
+use serde_json::Value;
 
 /// How often the endpoints change while connections are made, at least.
 const CHANGES: u32 = 12;
 
-/// How long an endpoint that terminates may still finish what it has: longer than a connection takes.
+/// How long an endpoint that terminates stays when it has no open connection any more: the last packets of
+/// some are on their way.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Endpoints leave as Kubernetes has them leave: terminating first, then removed.
@@ -79,9 +81,22 @@ fn come_and_go(bed: &Bed, done: &AtomicBool, changes: &AtomicU32) -> Result<()> 
             })
         })?;
         if slots < backends {
+            bed.lb.wait_for("the end of what the endpoint has open", |status| {
+                !has_open(status, &third)
+            })?;
             thread::sleep(patient(GRACE)); // tidy: the grace itself
         }
         changes.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Whether any of these endpoints has open connections.
+fn has_open(status: &Value, endpoints: &[Endpoint]) -> bool {
+    let services = status["services"].as_array().into_iter().flatten();
+    let mut backends = services.flat_map(|one| one["backends"].as_array().into_iter().flatten());
+    backends.any(|backend| {
+        let is_one = endpoints.iter().any(|one| backend["backend"] == one.address.to_string());
+        is_one && backend["open"] != 0
+    })
 }

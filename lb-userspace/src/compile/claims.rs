@@ -94,15 +94,15 @@ impl Claims {
         service: &Service,
         node_addresses: &[IpAddr],
     ) -> Vec<Frontend> {
-        let wanted = wanted(line, service, node_addresses);
-        for (kind, place, frontend) in &wanted {
-            let claim = Claim { kind: *kind, line: Arc::clone(line), place: *place };
-            let by = &mut self.frontends.entry(*frontend).or_default().by;
+        let claims = wanted(line, service, node_addresses);
+        let note = |(frontend, claim)| {
+            let by = &mut self.frontends.entry(frontend).or_default().by;
             if let Err(at) = by.binary_search(&claim) {
                 by.insert(at, claim);
             }
-        }
-        wanted.into_iter().map(|(_, _, frontend)| frontend).collect()
+            frontend
+        };
+        claims.into_iter().map(note).collect()
     }
 
     /// Forgets what a line wanted; returns which frontends those were.
@@ -112,14 +112,14 @@ impl Claims {
         service: &Service,
         node_addresses: &[IpAddr],
     ) -> Vec<Frontend> {
-        let wanted = wanted(line, service, node_addresses);
-        for (kind, place, frontend) in &wanted {
-            let claim = Claim { kind: *kind, line: Arc::clone(line), place: *place };
-            if let Some(claimed) = self.frontends.get_mut(frontend) {
+        let claims = wanted(line, service, node_addresses);
+        let forget = |(frontend, claim)| {
+            if let Some(claimed) = self.frontends.get_mut(&frontend) {
                 claimed.by.retain(|one| *one != claim);
             }
-        }
-        wanted.into_iter().map(|(_, _, frontend)| frontend).collect()
+            frontend
+        };
+        claims.into_iter().map(forget).collect()
     }
 
     /// Gives a frontend to whom it belongs.
@@ -166,12 +166,12 @@ impl Claims {
     }
 }
 
-/// What a line wants: of which kind, the how manieth of its addresses, and where.
+/// What a line wants, and as what.
 fn wanted(
-    line: &Line,
+    line: &Arc<Line>,
     service: &Service,
     node_addresses: &[IpAddr],
-) -> Vec<(Kind, usize, Frontend)> {
+) -> Vec<(Frontend, Claim)> {
     let traffic = &service.traffic;
     let Some(port) = service.ports.get(line.index) else { return Vec::new() };
     let of_kind = |kind| {
@@ -186,10 +186,11 @@ fn wanted(
             addresses.iter().enumerate().map(move |(place, address)| (place, *address, number))
         });
         let of_family = all.filter(|(_, address, _)| Family::of(*address) == line.family);
-        let frontend = move |(place, address, number): (usize, IpAddr, Port)| {
-            (kind, place, Frontend { address, port: number.get(), protocol: port.protocol })
+        let claim = |(place, address, number): (usize, IpAddr, Port)| {
+            let frontend = Frontend { address, port: number.get(), protocol: port.protocol };
+            (frontend, Claim { kind, line: Arc::clone(line), place })
         };
-        of_family.map(frontend).collect::<Vec<_>>()
+        of_family.map(claim).collect::<Vec<_>>()
     };
     [Kind::ClusterIp, Kind::NodePort, Kind::AnyNode, Kind::LoadBalancer, Kind::External]
         .map(of_kind)

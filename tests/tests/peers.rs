@@ -327,7 +327,9 @@ fn leads_of_lb(setup: &Setup) -> Result<BTreeSet<Lead>> {
     let desired =
         compile::compile(&model, &compile::NodeFacts { node_addresses, ..Default::default() });
     let lead = |service: &compile::DesiredService| {
-        let at = service.frontends.keys().map(|frontend| {
+        // What no address in particular has is for sockets.
+        let of_packets = service.frontends.keys().filter(|one| !one.address.is_unspecified());
+        let at = of_packets.map(|frontend| {
             let protocol = format!("{:?}", frontend.protocol).to_uppercase();
             (protocol, SocketAddr::new(frontend.address, frontend.port))
         });

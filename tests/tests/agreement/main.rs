@@ -27,9 +27,9 @@ const PACKETS: u32 = 50_000;
 const ROUND: u32 = 1_000;
 
 /// What random packets over these tables don't bring about: tables that are full, a node that doesn't
-/// forward, a header that can be read and not written, so many flows that ports get scarce, and events that nobody
-/// reads.
-const NOT_EXPECTED: [u32; 11] = [
+/// forward, a header that can be read and not written, so many flows that ports get scarce, events that nobody
+/// reads, and what sockets do.
+const NOT_EXPECTED: [u32; 13] = [
     Event::EventsLost as u32,
     DropReason::SourcePortsExhausted as u32,
     DropReason::FlowTableFull as u32,
@@ -41,6 +41,8 @@ const NOT_EXPECTED: [u32; 11] = [
     DropReason::NoStage as u32,
     Event::AnotherTried as u32,
     Verdict::Switch.counter(),
+    Event::SocketTranslated as u32,
+    Event::BindRefused as u32,
 ];
 
 #[test]

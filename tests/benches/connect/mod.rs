@@ -82,8 +82,8 @@ pub fn run(context: &Context) -> Result<Report> {
         marks(&mut report, place, numbers, &measured)?;
     }
     report.note(
-        "The client is a pod, whose packets are translated at its interface. Programs at sockets, which would \
-         leave nothing to translate and which the marks are for, don't exist yet.",
+        "The client is a pod, whose packets are translated at its interface. Programs at sockets, which \
+         leave nothing to translate and which the marks are for, are off here.",
     );
     report.note(
         "The server closes first, so that it keeps the TIME_WAITs. Clients' addresses and ports hardly ever come a \
